@@ -1,0 +1,274 @@
+/* cairn: an embedded store for large values.
+ *
+ * A store is a directory. It maps keys (1 byte to 64 KiB, any bytes) to values (0 bytes to 2^56). Values are appended
+ * to a log of segments; an index in memory maps each key to the place of its newest value; a checkpoint of that index
+ * and replay of the log behind it make recovery.
+ *
+ * Errors. A call that can fail returns CAIRN_OK (0) or a negative code. A `cairn_error *` that is the last argument may
+ * be NULL; otherwise the caller owns it and it is filled on failure with a message that names file, offset and key.
+ *
+ * Structs. Every options and result struct begins with `struct_size`, which the caller sets to sizeof. 0, or a non-zero
+ * tail that this library does not know, is CAIRN_INVALID. In options all-zero behind it means every default, and a NULL
+ * pointer means the same.
+ *
+ * Threads. A `cairn *` is fully thread-safe. A scan, writer or reader is used by one thread at a time; a view may be
+ * read by any number. A handle is of no use in a forked child: calls there return CAIRN_FAILED, and cairn_close frees
+ * the child's memory and leaves the store alone.
+ *
+ * This header is C11, C17 and C++.
+ */
+#ifndef CAIRN_H
+#define CAIRN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__) && defined(CAIRN_BUILDING)
+#define CAIRN_API __attribute__((visibility("default")))
+#else
+#define CAIRN_API
+#endif
+
+/* ---- Codes and limits: pinned, never renumbered ---- */
+
+#define CAIRN_OK 0
+#define CAIRN_DONE 1            /* a scan is exhausted; not an error */
+#define CAIRN_NOT_FOUND (-1)    /* no such key */
+#define CAIRN_EXISTS (-2)       /* a condition of a put or delete does not hold */
+#define CAIRN_INVALID (-3)      /* bad argument */
+#define CAIRN_TOO_BIG (-4)      /* key or value above its limit */
+#define CAIRN_TOO_SMALL (-5)    /* the caller's buffer does not hold the value */
+#define CAIRN_NO_STORE (-6)     /* no store there, or something that is not one */
+#define CAIRN_BUSY (-7)         /* locked by another opener, or the handle still has children */
+#define CAIRN_FULL (-8)         /* no space; nothing changed */
+#define CAIRN_IO (-9)           /* the operating system refused; sys_errno says how */
+#define CAIRN_CORRUPT (-10)     /* stored bytes are damaged; they are never returned */
+#define CAIRN_NO_MEMORY (-11)   /* allocation failed; nothing changed */
+#define CAIRN_READ_ONLY (-12)   /* a write through a read-only handle */
+#define CAIRN_UNSUPPORTED (-13) /* not in this build or this store; a newer format */
+#define CAIRN_CANCELLED (-14)   /* a progress callback asked to stop */
+#define CAIRN_FAILED (-15)      /* a sync failed earlier: no more writes until reopened */
+
+#define CAIRN_KEY_SIZE_MAX ((size_t)65536)
+#define CAIRN_VALUE_SIZE_MAX ((uint64_t)1 << 56)
+
+typedef struct cairn cairn;
+typedef struct cairn_writer cairn_writer;
+typedef struct cairn_reader cairn_reader;
+typedef struct cairn_view cairn_view;
+typedef struct cairn_scan cairn_scan;
+typedef struct cairn_snapshot cairn_snapshot; /* not made by this version; scans take NULL */
+
+typedef struct cairn_error {
+    int code;         /* as returned */
+    int sys_errno;    /* errno behind it, or 0 */
+    uint64_t segment; /* file number in the value log, or 0 */
+    uint64_t offset;  /* byte offset in that file */
+    char message[256];
+} cairn_error;
+
+typedef struct cairn_progress {
+    uint64_t done, total; /* bytes */
+} cairn_progress;
+
+/* ---- Opening ---- */
+
+enum {
+    CAIRN_DURABILITY_DEFAULT = 0, /* safe from a process crash at return, from a power cut within sync_interval_ms */
+    CAIRN_DURABILITY_SYNC = 1,    /* safe from a power cut at return; threads that wait share one sync */
+    CAIRN_DURABILITY_NONE = 2     /* synced only by cairn_sync, a checkpoint and cairn_close */
+};
+enum {
+    CAIRN_ORDERED_AUTO = 0, /* as the store was created; at creation: on */
+    CAIRN_ORDERED_ON = 1,
+    CAIRN_ORDERED_OFF = 2
+};
+enum { CAIRN_COMPRESSION_DEFAULT = 0, CAIRN_COMPRESSION_NONE = 1, CAIRN_COMPRESSION_ZSTD = 2 };
+enum { CAIRN_LOG_ERROR = 1, CAIRN_LOG_WARNING = 2, CAIRN_LOG_INFO = 3, CAIRN_LOG_DEBUG = 4 };
+
+typedef struct cairn_options {
+    uint32_t struct_size;
+    /* Behaviour. */
+    bool create;        /* make the store when there is none; false: CAIRN_NO_STORE */
+    bool read_only;     /* shared lock, writes nothing at all, replays in memory */
+    bool no_background; /* no threads of its own: what is due is done by the next call that can do it */
+    bool create_new;    /* with create: CAIRN_EXISTS when the store is already there */
+    int durability;     /* CAIRN_DURABILITY_* */
+    int ordered_index;  /* CAIRN_ORDERED_*: recorded at creation, from which a later build makes the index */
+    int compression;    /* CAIRN_COMPRESSION_*; this version stores raw and refuses _ZSTD: CAIRN_UNSUPPORTED */
+    int compression_level;
+    uint32_t sync_interval_ms; /* 0: 200 */
+    double max_space_amp;      /* 0: default; kept for compaction, which this version does not have */
+    uint64_t max_bytes;        /* 0: no quota; any other value is CAIRN_UNSUPPORTED in this version */
+    /* Called from any thread, never under a lock of the store's; must not call back into it. NULL: silent. */
+    void (*log)(void *ctx, int level, const char *message);
+    void *log_ctx;
+    /* Performance. */
+    uint64_t segment_bytes; /* largest segment; 0: 256 MiB; below 1 MiB: CAIRN_INVALID; rounded up to whole MiB */
+    uint64_t cache_bytes;   /* RAM for values; 0: none; any other value is CAIRN_UNSUPPORTED in this version */
+} cairn_options;
+
+/* Opens the store in directory `path` and locks it. Recovers it first when it was not closed cleanly: the newest
+ * checkpoint, then replay. *out is NULL on failure.
+ * CAIRN_NO_STORE, CAIRN_BUSY, CAIRN_CORRUPT, CAIRN_UNSUPPORTED (newer format), CAIRN_IO, CAIRN_NO_MEMORY,
+ * CAIRN_INVALID. */
+CAIRN_API int cairn_open(cairn **out, const char *path, const cairn_options *options, cairn_error *error);
+
+/* Syncs, writes a checkpoint so that the next open replays nothing, unlocks and frees. CAIRN_BUSY, with nothing done,
+ * while scans, readers, writers or views live. Any other failure is reported and the handle is freed all the same;
+ * what was durable before stays so. */
+CAIRN_API int cairn_close(cairn *store);
+
+/* ---- Values ---- */
+
+typedef struct cairn_put_options {
+    uint32_t struct_size;
+    bool sync;           /* this call is safe from a power cut at return, whatever the handle's durability */
+    bool if_absent;      /* CAIRN_EXISTS when the key is there */
+    uint64_t if_version; /* not 0: CAIRN_EXISTS unless the key is there with this version */
+    uint64_t ttl_ms;     /* 0: none; any other value is CAIRN_UNSUPPORTED in this version */
+} cairn_put_options;
+
+typedef struct cairn_entry {
+    uint32_t struct_size;
+    uint64_t value_size;    /* bytes, as put */
+    uint64_t stored_size;   /* bytes the value takes in the log, its header, checksums and padding included */
+    uint64_t version;       /* store-wide, increasing, never 0, never used twice */
+    uint64_t expires_at_ms; /* 0: never */
+} cairn_entry;
+
+/* Stores a copy of the value; replaces an earlier one. All or nothing, also over a crash. An empty value is a value. */
+CAIRN_API int cairn_put(cairn *store, const void *key, size_t key_size, const void *value, size_t value_size,
+                        const cairn_put_options *options, cairn_error *error);
+
+/* *value is a verified copy for cairn_free, non-NULL also for an empty value; NULL on failure. */
+CAIRN_API int cairn_get(cairn *store, const void *key, size_t key_size, void **value, size_t *value_size,
+                        cairn_error *error);
+CAIRN_API void cairn_free(void *value);
+
+/* Like cairn_get into the caller's `cap` bytes. CAIRN_TOO_SMALL sets *value_size. After a failure the content of
+ * buf is undefined. */
+CAIRN_API int cairn_get_into(cairn *store, const void *key, size_t key_size, void *buf, size_t cap, size_t *value_size,
+                             cairn_error *error);
+
+/* Copies up to `len` bytes from `offset`; fetches and verifies only the frames it needs. *got is less than len only at
+ * the value's end; at or past the end it is 0 with CAIRN_OK. */
+CAIRN_API int cairn_read(cairn *store, const void *key, size_t key_size, uint64_t offset, void *buf, size_t len,
+                         size_t *got, cairn_error *error);
+
+/* CAIRN_NOT_FOUND when the key is absent. if_absent and ttl_ms are CAIRN_INVALID here. */
+CAIRN_API int cairn_delete(cairn *store, const void *key, size_t key_size, const cairn_put_options *options,
+                           cairn_error *error);
+
+CAIRN_API int cairn_stat(cairn *store, const void *key, size_t key_size, cairn_entry *entry, cairn_error *error);
+
+/* ---- Values larger than memory ---- */
+
+/* Nothing is visible before the commit; other calls go on meanwhile. A writer holds at most 5 MiB of memory.
+ * Conditions are judged at commit. */
+CAIRN_API int cairn_writer_open(cairn *store, const void *key, size_t key_size, const cairn_put_options *options,
+                                cairn_writer **writer, cairn_error *error);
+/* After a failure the writer can only be aborted (or committed, which then fails the same way). */
+CAIRN_API int cairn_writer_write(cairn_writer *writer, const void *data, size_t size, cairn_error *error);
+CAIRN_API int cairn_writer_commit(cairn_writer *writer, cairn_error *error); /* frees the writer, whatever it returns */
+CAIRN_API void cairn_writer_abort(cairn_writer *writer); /* frees it and its space; NULL is nothing */
+
+/* Sees the value that was there at its opening for as long as it is open. */
+CAIRN_API int cairn_reader_open(cairn *store, const void *key, size_t key_size, cairn_reader **reader,
+                                cairn_error *error);
+CAIRN_API uint64_t cairn_reader_size(const cairn_reader *reader);
+CAIRN_API int cairn_reader_pread(cairn_reader *reader, void *buf, size_t len, uint64_t offset, size_t *got,
+                                 cairn_error *error); /* as cairn_read */
+CAIRN_API void cairn_reader_close(cairn_reader *reader);
+
+/* The whole value, verified, without a copy where it is stored raw: a pinned mapping. Valid until closed. */
+CAIRN_API int cairn_view_open(cairn *store, const void *key, size_t key_size, cairn_view **view, cairn_error *error);
+CAIRN_API const void *cairn_view_data(const cairn_view *view); /* non-NULL also for an empty value */
+CAIRN_API size_t cairn_view_size(const cairn_view *view);
+CAIRN_API void cairn_view_close(cairn_view *view);
+
+/* ---- Listing ---- */
+
+typedef struct cairn_scan_options {
+    uint32_t struct_size;
+    /* Bounds, prefix, LIKE and reverse need an ordered index, which this version does not have: CAIRN_UNSUPPORTED.
+     * A NULL bound is none. */
+    bool lower_exclusive, upper_exclusive, reverse;
+    bool keys_only; /* cairn_scan_value is then CAIRN_INVALID */
+    char like_escape;
+    const void *lower;
+    size_t lower_size;
+    const void *upper;
+    size_t upper_size;
+    const void *prefix;
+    size_t prefix_size;
+    const void *like;
+    size_t like_size;
+    uint64_t limit; /* 0: none */
+    cairn_snapshot *snapshot;
+} cairn_scan_options;
+
+/* Every key that was there at the opening, in no order (that of the log, which reads sequentially). Holds 8 bytes of
+ * memory a key. */
+CAIRN_API int cairn_scan_open(cairn *store, const cairn_scan_options *options, cairn_scan **scan, cairn_error *error);
+CAIRN_API int cairn_scan_next(cairn_scan *scan, cairn_error *error); /* CAIRN_OK on an entry, CAIRN_DONE at the end */
+CAIRN_API const void *cairn_scan_key(const cairn_scan *scan, size_t *size); /* valid until the next call */
+CAIRN_API uint64_t cairn_scan_value_size(const cairn_scan *scan);
+/* Read only when asked; valid until next. For values beyond memory open a reader by the key. */
+CAIRN_API int cairn_scan_value(cairn_scan *scan, const void **value, size_t *size, cairn_error *error);
+CAIRN_API void cairn_scan_close(cairn_scan *scan);
+
+/* ---- Upkeep ---- */
+
+/* All that returned before this call is safe from a power cut when it returns. */
+CAIRN_API int cairn_sync(cairn *store, cairn_error *error);
+/* Syncs and writes the index, so that an open replays only what comes after. Done in the background when due. */
+CAIRN_API int cairn_checkpoint(cairn *store, cairn_error *error);
+
+typedef struct cairn_verify_options {
+    uint32_t struct_size;
+    int (*progress)(const cairn_progress *progress, void *ctx); /* non-zero: CAIRN_CANCELLED */
+    /* Each damaged place; key is NULL where it cannot be told. */
+    void (*damage)(const cairn_error *what, const void *key, size_t key_size, void *ctx);
+    void *ctx; /* for both */
+} cairn_verify_options;
+typedef struct cairn_verify_result {
+    uint32_t struct_size;
+    uint64_t records; /* records walked, dead ones included */
+    uint64_t bytes;   /* bytes read and verified */
+    uint64_t damaged; /* places found damaged */
+} cairn_verify_result;
+/* Reads and verifies everything on disk, and that every key resolves. CAIRN_OK when it ran to the end; damage is in
+ * the result. Writers go on meanwhile. */
+CAIRN_API int cairn_verify(cairn *store, const cairn_verify_options *options, cairn_verify_result *result,
+                           cairn_error *error);
+
+typedef struct cairn_stats {
+    uint32_t struct_size;
+    uint64_t keys;
+    uint64_t live_bytes;      /* allocated bytes of records that hold a key's newest value */
+    uint64_t dead_bytes;      /* bytes of the log that compaction could give back */
+    uint64_t pinned_bytes;    /* 0 in this version: nothing is reclaimed while a store is open */
+    uint64_t allocated_bytes; /* bytes that the store's files take on disk (blocks, not lengths) */
+    uint64_t index_bytes;     /* memory of the hash index */
+    uint64_t cache_bytes;     /* memory that holds values */
+    uint64_t segments;        /* files of the value log */
+    uint64_t replay_bytes;    /* log behind the checkpoint: what an open after a crash would replay */
+    uint64_t replay_records;
+    uint64_t checkpoint_age_ms; /* since the newest checkpoint; UINT64_MAX: there is none */
+    uint64_t streams;           /* files that hold one large value each, counted in segments too */
+} cairn_stats;
+CAIRN_API int cairn_stats_get(cairn *store, cairn_stats *stats, cairn_error *error);
+
+CAIRN_API const char *cairn_strerror(int code); /* never NULL; static */
+CAIRN_API const char *cairn_version(void);      /* "MAJOR.MINOR.PATCH" */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,110 @@
+/* Arrays and their growth.
+ *
+ * A shard grows when its entries (the stash counts) pass 0.90 of its slots, to 1.25 times the buckets, under its
+ * stripe: hashes are kept whole, so no key is read. The pause is the copy of one shard: at 10 M keys about 10,000
+ * entries. The old array stays as it is for readers that are still in it, and is retired to the epoch.
+ *
+ * A shard also gets a new array, with a stash twice as large, when its stash is full. That is for entries that share a
+ * hash; more buckets would not help them, so it never makes the buckets grow.
+ *
+ * Shards fill evenly. So that they do not all stand just behind a growth at the same time, with 16 / 0.72 = 22.2 bytes
+ * an entry, each shard has an odd step of its own, once: at any number of keys their loads then lie spread between 0.72
+ * and 0.90, and the mean is 16 * (1 / 0.72 - 1 / 0.90) / ln 1.25 = 19.9 bytes an entry. */
+#include "include/cairn.h"
+#include "index/hash_shard.h"
+#include "src/base/check.h"
+#include "src/os/os_memory.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SPREAD_BUCKETS 64u
+#define PAGES_FROM                                                                                                     \
+    65536u /* bytes; larger arrays are pages of their own, of which the last is half empty on average                  \
+            */
+
+static uint64_t array_bytes(const hash_array *a) {
+    return sizeof *a + ((uint64_t)a->buckets * BUCKET_SLOTS + a->stash_capacity) * sizeof(hash_slot);
+}
+
+hash_array *hash_array_new(uint32_t buckets, uint64_t stash_capacity) {
+    CHECK(buckets >= BUCKETS_MIN && stash_capacity % 4 == 0);
+    if (stash_capacity > UINT32_MAX) return NULL;
+    uint64_t slots = (uint64_t)buckets * BUCKET_SLOTS + stash_capacity;
+    uint64_t bytes = sizeof(hash_array) + slots * sizeof(hash_slot);
+    hash_array *a = bytes >= PAGES_FROM ? os_pages_alloc(bytes) : aligned_alloc(_Alignof(hash_array), bytes);
+    if (a == NULL) return NULL;
+    if (bytes < PAGES_FROM) memset((void *)a, 0, bytes);
+    a->buckets = buckets;
+    a->stash_capacity = (uint32_t)stash_capacity;
+    return a;
+}
+
+void hash_array_free(hash_array *a) {
+    if (a != NULL && array_bytes(a) >= PAGES_FROM) {
+        os_pages_free(a, array_bytes(a));
+    } else {
+        free(a);
+    }
+}
+
+static void release_array(epoch_entry *entry) { hash_array_free((hash_array *)entry); }
+
+/* The next size of a shard. */
+static uint32_t buckets_after(unsigned shard, uint32_t buckets) {
+    uint32_t next = buckets + (buckets < 4 ? 1 : buckets / 4);
+    bool passes_spread = buckets < SPREAD_BUCKETS && next >= SPREAD_BUCKETS;
+    return passes_spread ? SPREAD_BUCKETS + shard % (SPREAD_BUCKETS / 4) : next;
+}
+
+/* Copies all entries. false: the stash of `to` has not room for all and one more. */
+static bool copy_entries(hash_array *to, const hash_array *from) {
+    uint64_t slots = array_slots(from);
+    for (uint64_t i = 0; i < slots; i++) {
+        location where = atomic_load_explicit(&from->slots[i].location, memory_order_relaxed);
+        if (where == LOCATION_NONE) continue;
+        uint64_t hash = atomic_load_explicit(&from->slots[i].hash, memory_order_relaxed);
+        if (!hash_place(to, hash, where) && !hash_stash(to, hash, where)) return false;
+    }
+    return to->stash_entries < to->stash_capacity;
+}
+
+void hash_shard_publish(hash_index *index, hash_shard *shard, hash_array *new) {
+    hash_array *old = shard_array(shard);
+    uint64_t change = (new != NULL ? array_bytes(new) : 0) - (old != NULL ? array_bytes(old) : 0);
+    atomic_fetch_add_explicit(&index->bytes, change, memory_order_relaxed);
+    uint64_t slots = new != NULL ? (uint64_t) new->buckets *BUCKET_SLOTS : 0;
+    atomic_store_explicit(&shard->image_bytes, slots * sizeof(hash_slot), memory_order_relaxed);
+    atomic_store_explicit(&shard->array, new, memory_order_release);
+    if (old != NULL) epoch_retire(index->readers, &old->retired, release_array);
+}
+
+/* Gives the shard an array of this many buckets and at least that stash, with room for one more entry. */
+static int rebuild(hash_index *index, hash_shard *shard, uint32_t buckets, uint64_t stash_capacity) {
+    hash_array *old = shard_array(shard);
+    for (;;) {
+        hash_array *new = hash_array_new(buckets, stash_capacity);
+        if (new == NULL) return CAIRN_NO_MEMORY;
+        if (old == NULL || copy_entries(new, old)) {
+            hash_shard_publish(index, shard, new);
+            return CAIRN_OK;
+        }
+        hash_array_free(new);
+        stash_capacity *= 2;
+    }
+}
+
+int hash_index_reserve(hash_index *index, uint64_t hash) {
+    unsigned number = hash_index_shard_of(hash);
+    hash_shard *shard = &index->shards[number];
+    hash_array *a = shard_array(shard);
+    if (a == NULL) return rebuild(index, shard, BUCKETS_MIN, STASH_MIN);
+    uint64_t slots = (uint64_t)a->buckets * BUCKET_SLOTS;
+    if ((shard_entries(shard) + 1) * 10 > slots * 9) {
+        return rebuild(index, shard, buckets_after(number, a->buckets), STASH_MIN);
+    }
+    if (a->stash_entries == a->stash_capacity) {
+        return rebuild(index, shard, a->buckets, (uint64_t)a->stash_capacity * 2);
+    }
+    return CAIRN_OK;
+}

@@ -1,0 +1,74 @@
+/* The hash index: from the 64-bit hash of a key to the locations of records, 16 bytes an entry.
+ *
+ * It is a multimap: two keys whose hashes collide are two entries, and the caller's match function, which reads the key
+ * in the record, decides which is meant. The index never looks into a location.
+ *
+ * Shape: HASH_INDEX_SHARDS shards by the hash's top bits. A shard is one array of buckets of 8 slots; an entry lies in
+ * one of two buckets (two choices, breadth-first displacement) or in the shard's stash. A shard whose load passes 0.90
+ * grows to x1.25 by itself, so that a pause is the copy of one shard.
+ *
+ * Concurrency:
+ *  - Each shard has one mutex, its stripe, which the caller holds (hash_index_lock) around a whole put: look-up, append
+ *    to the log, change of the index. So the log's order and the index's order agree for every key. It guards every
+ *    field of the shard against writers.
+ *  - Readers take no lock: slots are pairs of atomics (hash, location; location 0 is empty), a displacement copies
+ *    before it erases, and the shard's version changes around everything that could hide an entry from a reader, who
+ *    then looks again. Arrays that growth has replaced are retired to the epoch. A reader is inside the epoch.
+ * Lock order: a stripe comes before every lock of the value log; several stripes only by hash_index_lock_all, in
+ * ascending order.
+ */
+#ifndef CAIRN_INDEX_HASH_INDEX_H
+#define CAIRN_INDEX_HASH_INDEX_H
+
+#include "src/base/epoch.h"
+#include "src/base/location.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define HASH_INDEX_SHARDS 1024u
+
+typedef struct hash_index hash_index;
+
+int hash_index_new(hash_index **out, epoch *readers); /* CAIRN_OK or CAIRN_NO_MEMORY */
+void hash_index_free(hash_index *index);
+
+static inline unsigned hash_index_shard_of(uint64_t hash) { return (unsigned)(hash >> 54); }
+
+void hash_index_lock(hash_index *index, uint64_t hash);
+void hash_index_unlock(hash_index *index, uint64_t hash);
+void hash_index_lock_all(hash_index *index);
+void hash_index_unlock_all(hash_index *index);
+/* Returns when every writer that held a stripe at the call has released it. */
+void hash_index_quiesce(hash_index *index);
+
+/* 1: this is the record; 0: it is another key's; negative: a code that ends the search and is returned by it. */
+typedef int (*hash_index_match)(void *ctx, location candidate);
+
+/* Asks `match` about the entries with this hash until one says yes. 1: found, *found is set; 0: absent; or match's
+ * negative code, or CAIRN_NO_MEMORY. The caller is inside the epoch or holds the stripe. Without the stripe, the answer
+ * is one that held at some moment of the call. `match` runs outside all locks of the index and may block. */
+int hash_index_find(const hash_index *index, uint64_t hash, hash_index_match match, void *ctx, location *found);
+
+/* How many entries have this hash. Stripe held. */
+size_t hash_index_count(const hash_index *index, uint64_t hash);
+
+/* Makes sure that the next hash_index_insert in this hash's shard does not fail. Stripe held. CAIRN_NO_MEMORY: nothing
+ * changed. */
+int hash_index_reserve(hash_index *index, uint64_t hash);
+void hash_index_insert(hash_index *index, uint64_t hash, location where); /* stripe held, room reserved */
+void hash_index_replace(hash_index *index, uint64_t hash, location from,
+                        location to);                                     /* stripe held, `from` is there */
+void hash_index_remove(hash_index *index, uint64_t hash, location where); /* stripe held, `where` is there */
+
+uint64_t hash_index_entries(const hash_index *index); /* any thread; exact when no writer runs */
+uint64_t hash_index_bytes(const hash_index *index);   /* memory held, retired arrays not counted; any thread */
+
+/* Visits every entry of one shard, or of all. Stripe (all stripes) held. Non-zero from visit ends the walk and is
+ * returned. */
+typedef int (*hash_index_visit)(void *ctx, uint64_t hash, location where);
+int hash_index_visit_shard(const hash_index *index, unsigned shard, hash_index_visit visit, void *ctx);
+int hash_index_visit_all(const hash_index *index, hash_index_visit visit, void *ctx);
+
+#endif

@@ -1,0 +1,135 @@
+/* The operating system as a table of functions: the only file-system calls of the project.
+ *
+ * Two implementations: os_posix (the real one) and, in tests/support, os_sim (in memory; knows what was synced, fails
+ * the n-th call, can be cut at any operation). What a caller may rely on is what is promised here, no more.
+ *
+ * Results: 0 or a negative errno. Out-parameters are set on success only. All calls are thread-safe; a handle may be
+ * used by many threads at once, but closed only when no other call on it runs.
+ *
+ * Names are single path components inside an open directory (else -EINVAL); no call follows a symbolic link or opens
+ * what is not a regular file (-EINVAL). Files are made with mode 0600, directories with 0700.
+ *
+ * What survives a power cut:
+ *  - file_write, file_truncate, file_punch: after file_sync of that file returned 0. Before it: any part of it, sector
+ *    by sector, in any order; the size may have grown with zeros or stale bytes behind it.
+ *  - a name (create, rename, unlink): after dir_sync of its directory returned 0. file_sync does not persist a name.
+ *    Before it: any subset; a rename is old or new, never both absent.
+ *  - a sync that failed says nothing, and a later one that succeeds says nothing about what the failed one covered.
+ */
+#ifndef CAIRN_OS_OS_H
+#define CAIRN_OS_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+typedef struct os os;
+typedef struct os_dir os_dir;
+typedef struct os_file os_file;
+
+enum {
+    OS_CREATE = 1,    /* make it when absent */
+    OS_EXCLUSIVE = 2, /* with OS_CREATE: -EEXIST when present */
+    OS_READ_ONLY = 4
+};
+
+typedef struct os_file_info {
+    uint64_t size;      /* bytes */
+    uint64_t allocated; /* bytes on disk, holes not counted */
+    uint64_t links;
+} os_file_info;
+
+/* Return non-zero to stop the listing, which then returns that value. */
+typedef int (*os_dir_visit)(void *ctx, const char *name);
+
+struct os {
+    /* path: any path. OS_CREATE makes the last component and syncs its parent, also when the directory was there
+     * already: its name may be from a creation that a power cut interrupted. */
+    int (*dir_open)(os *self, const char *path, unsigned flags, os_dir **out);
+    void (*dir_close)(os_dir *dir); /* gives the lock back */
+    /* Advisory, for the handle's life, refused within one process too: -EWOULDBLOCK. */
+    int (*dir_lock)(os_dir *dir, bool exclusive);
+    int (*dir_sync)(os_dir *dir);
+    int (*dir_list)(os_dir *dir, os_dir_visit visit, void *ctx);  /* every name but . and ..; visit may unlink */
+    int (*dir_free_bytes)(os_dir *dir, uint64_t *bytes);          /* that an unprivileged writer may still allocate */
+    int (*rename)(os_dir *dir, const char *from, const char *to); /* replaces `to` */
+    int (*unlink)(os_dir *dir, const char *name);
+
+    int (*file_open)(os_dir *dir, const char *name, unsigned flags, os_file **out);
+    void (*file_close)(os_file *file);
+    int (*file_info)(os_file *file, os_file_info *info);
+    /* *got < size only at the end of the file. EINTR and short reads are retried inside. */
+    int (*file_read)(os_file *file, void *buf, size_t size, uint64_t offset, size_t *got);
+    /* As file_read, into `count` pieces one behind the other, at most 16. */
+    int (*file_readv)(os_file *file, const struct iovec *iov, int count, uint64_t offset, size_t *got);
+    /* All or an error; after an error any part of the range may have been written. EINTR and short writes are
+     * retried inside. Never more than 16 pieces. */
+    int (*file_write)(os_file *file, const struct iovec *iov, int count, uint64_t offset);
+    int (*file_truncate)(os_file *file, uint64_t size);
+    int (*file_sync)(os_file *file);                                  /* content and size */
+    int (*file_flush)(os_file *file, uint64_t offset, uint64_t size); /* starts write-back; promises nothing */
+    int (*file_punch)(os_file *file, uint64_t offset, uint64_t size); /* zeros; blocks given back; -EOPNOTSUPP */
+    /* Private read-only mapping of bytes that exist (else -EIO); what is written to the file later may or may not be
+     * seen. Any offset; *data points at that byte. */
+    int (*file_map)(os_file *file, uint64_t offset, size_t size, const void **data);
+    void (*file_unmap)(os_file *file, const void *data, size_t size);
+
+    uint64_t (*clock_ms)(os *self);                  /* wall clock, milliseconds since 1970 */
+    uint64_t (*monotonic_ns)(os *self);              /* never runs back */
+    int (*random)(os *self, void *buf, size_t size); /* fit for secrets */
+};
+
+struct os_dir {
+    os *os;
+};
+struct os_file {
+    os *os;
+};
+
+os *os_posix(void); /* static; never freed */
+
+/* Grows by one in every forked child, so that a handle can tell that it is not in the process that opened it. */
+unsigned os_fork_generation(void);
+
+static inline void os_dir_close(os_dir *dir) { dir->os->dir_close(dir); }
+static inline int os_dir_lock(os_dir *dir, bool exclusive) { return dir->os->dir_lock(dir, exclusive); }
+static inline int os_dir_sync(os_dir *dir) { return dir->os->dir_sync(dir); }
+static inline int os_dir_list(os_dir *dir, os_dir_visit visit, void *ctx) { return dir->os->dir_list(dir, visit, ctx); }
+static inline int os_dir_free_bytes(os_dir *dir, uint64_t *bytes) { return dir->os->dir_free_bytes(dir, bytes); }
+static inline int os_rename(os_dir *dir, const char *from, const char *to) { return dir->os->rename(dir, from, to); }
+static inline int os_unlink(os_dir *dir, const char *name) { return dir->os->unlink(dir, name); }
+static inline int os_file_open(os_dir *dir, const char *name, unsigned flags, os_file **out) {
+    return dir->os->file_open(dir, name, flags, out);
+}
+static inline void os_file_close(os_file *file) { file->os->file_close(file); }
+static inline int os_file_info_get(os_file *file, os_file_info *info) { return file->os->file_info(file, info); }
+static inline int os_file_read(os_file *file, void *buf, size_t size, uint64_t offset, size_t *got) {
+    return file->os->file_read(file, buf, size, offset, got);
+}
+static inline int os_file_readv(os_file *file, const struct iovec *iov, int count, uint64_t offset, size_t *got) {
+    return file->os->file_readv(file, iov, count, offset, got);
+}
+static inline int os_file_writev(os_file *file, const struct iovec *iov, int count, uint64_t offset) {
+    return file->os->file_write(file, iov, count, offset);
+}
+static inline int os_file_write(os_file *file, const void *buf, size_t size, uint64_t offset) {
+    struct iovec iov = {.iov_base = (void *)(uintptr_t)buf, .iov_len = size};
+    return file->os->file_write(file, &iov, 1, offset);
+}
+static inline int os_file_truncate(os_file *file, uint64_t size) { return file->os->file_truncate(file, size); }
+static inline int os_file_sync(os_file *file) { return file->os->file_sync(file); }
+static inline int os_file_flush(os_file *file, uint64_t offset, uint64_t size) {
+    return file->os->file_flush(file, offset, size);
+}
+static inline int os_file_punch(os_file *file, uint64_t offset, uint64_t size) {
+    return file->os->file_punch(file, offset, size);
+}
+static inline int os_file_map(os_file *file, uint64_t offset, size_t size, const void **data) {
+    return file->os->file_map(file, offset, size, data);
+}
+static inline void os_file_unmap(os_file *file, const void *data, size_t size) {
+    file->os->file_unmap(file, data, size);
+}
+
+#endif

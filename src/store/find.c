@@ -1,0 +1,64 @@
+/* From a key to its record. The key in the record decides; damaged candidates hide no other one. */
+#include "src/base/check.h"
+#include "src/base/status.h"
+#include "src/store/store.h"
+
+#include <string.h>
+
+typedef struct search {
+    cairn *store;
+    const void *key;
+    size_t key_size, want;
+    store_found *found;
+    int damage; /* CAIRN_CORRUPT when a candidate could not be read */
+    cairn_error error;
+} search;
+
+static int match(void *ctx, location candidate) {
+    search *s = ctx;
+    vlog_head *head = &s->found->head;
+    vlog_head_release(head);
+    int rc = vlog_head_read(s->store->log, candidate, s->want, head, &s->error);
+    if (rc == CAIRN_CORRUPT) {
+        s->damage = rc;
+        return 0;
+    }
+    if (rc != CAIRN_OK) return rc;
+    return head->header.key_size == s->key_size && memcmp(vlog_head_key(head), s->key, s->key_size) == 0;
+}
+
+int store_find(cairn *store, key_hash hash, const void *key, size_t key_size, size_t want, store_found *found,
+               cairn_error *error) {
+    search s = {.store = store, .key = key, .key_size = key_size, .want = want, .found = found};
+    found->where = LOCATION_NONE;
+    found->head.bytes = found->head.inline_bytes;
+    int rc = hash_index_find(store->index, hash.index, match, &s, &found->where);
+    if (rc == 1) return CAIRN_OK;
+    found->where = LOCATION_NONE;
+    if (rc == 0 && s.damage == CAIRN_OK) return CAIRN_OK;
+    if (rc == CAIRN_NO_MEMORY && s.error.code != CAIRN_NO_MEMORY) {
+        return status_set(error, CAIRN_NO_MEMORY, "no memory for a look-up");
+    }
+    if (error != NULL) *error = s.error;
+    return rc == 0 ? s.damage : rc;
+}
+
+void store_found_release(store_found *found) { vlog_head_release(&found->head); }
+
+int store_find_present(cairn *store, const void *key, size_t key_size, size_t want, store_found *found,
+                       cairn_error *error) {
+    key_hash hash = key_hash_of(&store->identity.secret, key, key_size, store->hash_mask);
+    int rc = store_find(store, hash, key, key_size, want, found, error);
+    if (rc != CAIRN_OK || found->where != LOCATION_NONE) return rc;
+    char text[KEY_TEXT_SIZE];
+    return status_set(error, CAIRN_NOT_FOUND, "no such key: '%s'", key_text(text, key, key_size));
+}
+
+int store_descriptor(cairn *store, const vlog_head *head, value_descriptor *d, cairn_error *error) {
+    uint8_t bytes[VALUE_DESCRIPTOR_BYTES];
+    CHECK(head->header.type == RECORD_STREAM);
+    int rc = vlog_payload_read(store->log, head, bytes, sizeof bytes, 0, error);
+    if (rc != CAIRN_OK) return rc;
+    if (value_descriptor_decode(d, bytes, head->header.value_size)) return CAIRN_OK;
+    return vlog_damaged(error, head->segment, head->offset, head, "a record that names a value file is damaged");
+}

@@ -1,0 +1,204 @@
+/* Opening, creating and closing. */
+#include "src/base/check.h"
+#include "src/base/status.h"
+#include "src/os/os_names.h"
+#include "src/store/store.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SEGMENT_BYTES_DEFAULT ((uint64_t)256 << 20)
+#define SEGMENT_BYTES_MIN ((uint64_t)1 << 20)
+#define SYNC_INTERVAL_MS_DEFAULT 200u
+#define OPEN_FILES_MAX 256u
+
+static int check_options(cairn_options *o, cairn_error *error) {
+    if (o->segment_bytes == 0) o->segment_bytes = SEGMENT_BYTES_DEFAULT;
+    if (o->sync_interval_ms == 0) o->sync_interval_ms = SYNC_INTERVAL_MS_DEFAULT;
+    if (o->segment_bytes < SEGMENT_BYTES_MIN) return status_set(error, CAIRN_INVALID, "segment_bytes is below 1 MiB");
+    if (o->segment_bytes > GRANULE_BYTES * GRANULE_COUNT / 2) {
+        return status_set(error, CAIRN_INVALID, "segment_bytes is more than half of the address space");
+    }
+    o->segment_bytes = round_up(o->segment_bytes, GRANULE_BYTES);
+    if (o->read_only && o->create) return status_set(error, CAIRN_INVALID, "create and read_only exclude each other");
+    if (o->durability < CAIRN_DURABILITY_DEFAULT || o->durability > CAIRN_DURABILITY_NONE) {
+        return status_set(error, CAIRN_INVALID, "unknown durability %d", o->durability);
+    }
+    if (o->ordered_index < CAIRN_ORDERED_AUTO || o->ordered_index > CAIRN_ORDERED_OFF) {
+        return status_set(error, CAIRN_INVALID, "unknown ordered_index %d", o->ordered_index);
+    }
+    if (o->compression < CAIRN_COMPRESSION_DEFAULT || o->compression > CAIRN_COMPRESSION_ZSTD) {
+        return status_set(error, CAIRN_INVALID, "unknown compression %d", o->compression);
+    }
+    if (o->compression == CAIRN_COMPRESSION_ZSTD) {
+        return status_set(error, CAIRN_UNSUPPORTED, "compression is not supported by this version");
+    }
+    if (o->max_bytes != 0) return status_set(error, CAIRN_UNSUPPORTED, "a quota is not supported by this version");
+    if (o->cache_bytes != 0) {
+        return status_set(error, CAIRN_UNSUPPORTED, "a cache of values is not supported by this version");
+    }
+    return CAIRN_OK;
+}
+
+/* Opens and locks the directory. */
+static int open_dir(cairn *store, const char *path, cairn_error *error) {
+    unsigned flags = store->options.create ? OS_CREATE : store->options.read_only ? OS_READ_ONLY : 0;
+    int rc = store->os->dir_open(store->os, path, flags, &store->dir);
+    if (rc == -ENOENT) return status_set(error, CAIRN_NO_STORE, "no store at '%.150s': no such directory", path);
+    if (rc == -ENOTDIR) return status_set(error, CAIRN_NO_STORE, "no store at '%.150s': not a directory", path);
+    if (rc != 0) return status_os(error, rc, "cannot open the directory '%.120s'", path);
+    rc = os_dir_lock(store->dir, !store->options.read_only);
+    if (rc == -EWOULDBLOCK) {
+        return status_set(error, CAIRN_BUSY, "the store '%.150s' is open in another process or handle", path);
+    }
+    return rc == 0 ? CAIRN_OK : status_os(error, rc, "cannot lock the directory '%.120s'", path);
+}
+
+/* A store is made only where there is nothing, but for what an interrupted creation or the file system left. */
+static int check_empty(cairn *store, const char *path, cairn_error *error) {
+    static const char *const harmless[] = {MANIFEST_NAME, MANIFEST_NEW_NAME, IDENTITY_NEW_NAME, "lost+found"};
+    os_names names;
+    int rc = os_names_collect(&names, store->dir);
+    if (rc != 0) rc = status_os(error, rc, "cannot list '%.120s'", path);
+    for (size_t i = 0; rc == CAIRN_OK && i < names.count; i++) {
+        bool known = false;
+        for (size_t j = 0; j < sizeof harmless / sizeof harmless[0]; j++) {
+            known = known || strcmp(names.list[i], harmless[j]) == 0;
+        }
+        if (known) continue;
+        rc = status_set(error, CAIRN_NO_STORE, "'%.100s' is not a store and not empty: it holds '%.60s'", path,
+                        names.list[i]);
+    }
+    os_names_release(&names);
+    return rc;
+}
+
+static int create(cairn *store, const char *path, cairn_error *error) {
+    int rc = check_empty(store, path, error);
+    if (rc != CAIRN_OK) return rc;
+    uint32_t flags = store->options.ordered_index == CAIRN_ORDERED_OFF ? 0 : IDENTITY_ORDERED;
+    rc = identity_make(&store->identity, store->os, flags, error);
+    /* The identity comes last: with it, everything else is there. */
+    if (rc == CAIRN_OK) rc = vlog_create(store->dir, store->identity.store_id, store->identity.salt, error);
+    return rc == CAIRN_OK ? identity_store(&store->identity, store->dir, error) : rc;
+}
+
+static int load_or_create(cairn *store, const char *path, cairn_error *error) {
+    cairn_error why;
+    int rc = identity_load(&store->identity, store->dir, &why);
+    if (rc == CAIRN_OK && store->options.create_new) {
+        return status_set(error, CAIRN_EXISTS, "'%.150s' is already a store", path);
+    }
+    if (rc == CAIRN_OK) {
+        if (store->options.ordered_index != CAIRN_ORDERED_ON) return CAIRN_OK;
+        if ((store->identity.flags & IDENTITY_ORDERED) != 0) return CAIRN_OK;
+        return status_set(error, CAIRN_UNSUPPORTED, "the store was created without an ordered index");
+    }
+    os_file *file = NULL;
+    int os_rc = os_file_open(store->dir, IDENTITY_NAME, OS_READ_ONLY, &file);
+    if (os_rc == 0) os_file_close(file);
+    if (rc == CAIRN_NO_STORE && os_rc == -ENOENT && store->options.create) return create(store, path, error);
+    if (rc == CAIRN_NO_STORE && os_rc != 0 && os_rc != -ENOENT && os_rc != -EINVAL) {
+        return status_os(error, os_rc, "cannot open %s", IDENTITY_NAME);
+    }
+    if (rc == CAIRN_NO_STORE) return status_set(error, rc, "no store at '%.100s': %.120s", path, why.message);
+    if (error != NULL) *error = why;
+    return rc;
+}
+
+static void vlog_message(void *ctx, int level, const char *message) { store_say(ctx, level, "%s", message); }
+
+static int open_parts(cairn *store, cairn_error *error) {
+    if (epoch_new(&store->readers) != CAIRN_OK || hash_index_new(&store->index, store->readers) != CAIRN_OK) {
+        return status_set(error, CAIRN_NO_MEMORY, "no memory for the index");
+    }
+    vlog_options o = {.dir = store->dir,
+                      .readers = store->readers,
+                      .read_only = store->options.read_only,
+                      .salt = store->identity.salt,
+                      .secret = store->identity.secret,
+                      .hash_mask = store->hash_mask,
+                      .segment_bytes = store->options.segment_bytes,
+                      .open_files_max = OPEN_FILES_MAX,
+                      .log = vlog_message,
+                      .log_ctx = store};
+    memcpy(o.store_id, store->identity.store_id, sizeof o.store_id);
+    int rc = vlog_open(&store->log, &o, error);
+    if (rc == CAIRN_OK) rc = checkpoint_open(&store->checkpoint, store->dir, store->options.read_only, error);
+    if (rc == CAIRN_OK) rc = store_recover(store, error);
+    return rc;
+}
+
+static void free_store(cairn *store) {
+    if (store->checkpoint != NULL) checkpoint_close(store->checkpoint);
+    vlog_close(store->log);
+    if (store->index != NULL) hash_index_free(store->index);
+    if (store->readers != NULL) epoch_free(store->readers);
+    if (store->dir != NULL) os_dir_close(store->dir);
+    os_cond_destroy(&store->upkeep.wake_flusher);
+    os_cond_destroy(&store->upkeep.wake_keeper);
+    os_mutex_destroy(&store->upkeep.lock);
+    os_mutex_destroy(&store->streams_lock);
+    os_mutex_destroy(&store->checkpoint_lock);
+    free(store->dead_streams);
+    free(store);
+}
+
+int store_open_on(cairn **out, os *system, const char *path, const cairn_options *options, uint64_t hash_mask,
+                  cairn_error *error) {
+    if (out == NULL) return status_set(error, CAIRN_INVALID, "no place for the handle");
+    *out = NULL;
+    if (path == NULL || path[0] == '\0') return status_set(error, CAIRN_INVALID, "no path");
+    cairn *store = calloc(1, sizeof *store);
+    if (store == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory for a store");
+    store->os = system;
+    store->hash_mask = hash_mask;
+    store->fork_generation = os_fork_generation();
+    os_mutex_init(&store->checkpoint_lock);
+    os_mutex_init(&store->streams_lock);
+    os_mutex_init(&store->upkeep.lock);
+    os_cond_init(&store->upkeep.wake_flusher);
+    os_cond_init(&store->upkeep.wake_keeper);
+    int rc = store_copy_options(&store->options, sizeof store->options, options, error);
+    if (rc == CAIRN_OK) rc = check_options(&store->options, error);
+    if (rc == CAIRN_OK) rc = open_dir(store, path, error);
+    if (rc == CAIRN_OK) rc = load_or_create(store, path, error);
+    if (rc == CAIRN_OK) rc = open_parts(store, error);
+    if (rc == CAIRN_OK) rc = store_upkeep_start(store, error);
+    if (rc != CAIRN_OK) {
+        free_store(store);
+        return rc;
+    }
+    *out = store;
+    return CAIRN_OK;
+}
+
+int cairn_open(cairn **out, const char *path, const cairn_options *options, cairn_error *error) {
+    return store_open_on(out, os_posix(), path, options, UINT64_MAX, error);
+}
+
+/* Everything durable and in the index's checkpoint, so that the next open replays nothing. */
+static int close_cleanly(cairn *store) {
+    cairn_error error;
+    if (store->options.read_only) return CAIRN_OK;
+    int rc = vlog_failed(store->log) ? CAIRN_OK : vlog_sync(store->log, vlog_appended_place(store->log), &error);
+    if (rc == CAIRN_OK) rc = store_checkpoint(store, true, &error);
+    if (rc != CAIRN_OK) {
+        store_say(store, CAIRN_LOG_ERROR, "closing: %s", error.message);
+        return rc;
+    }
+    store_streams_remove_dead(store);
+    return CAIRN_OK;
+}
+
+int cairn_close(cairn *store) {
+    if (store == NULL) return CAIRN_INVALID;
+    /* In a forked child the locks may be held by threads that do not exist there: nothing is safe to touch. */
+    if (store_check(store, NULL) != CAIRN_OK) return CAIRN_FAILED;
+    if (atomic_load(&store->children) > 0) return CAIRN_BUSY;
+    store_upkeep_stop(store);
+    int rc = close_cleanly(store);
+    free_store(store);
+    return rc;
+}

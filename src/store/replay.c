@@ -1,0 +1,173 @@
+/* Recovery: the newest checkpoint, then the log behind it. One thread; the store is not yet anybody's.
+ *
+ * A record without COLLIDES supersedes every entry with its hash, because when it was written no other live key had
+ * that hash; one with it supersedes only the entry whose record has the same key. vlog/FORMAT.md says why that is
+ * enough.
+ */
+#include "src/base/check.h"
+#include "src/base/status.h"
+#include "src/store/store.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int match_other(void *ctx, location candidate) { return candidate != *(const location *)ctx; }
+
+static int insert(cairn *store, const vlog_event *e, cairn_error *error) {
+    if (hash_index_reserve(store->index, e->hash.index) != CAIRN_OK) {
+        return status_set(error, CAIRN_NO_MEMORY, "no memory for the index");
+    }
+    hash_index_insert(store->index, e->hash.index, e->where);
+    return CAIRN_OK;
+}
+
+/* Supersedes all entries with the hash. */
+static int apply_alone(cairn *store, const vlog_event *e, cairn_error *error) {
+    location other, keep = e->type == RECORD_DELETE ? LOCATION_NONE : e->where;
+    bool there = false;
+    int rc;
+    while ((rc = hash_index_find(store->index, e->hash.index, match_other, &keep, &other)) == 1) {
+        if (keep != LOCATION_NONE && !there && hash_index_count(store->index, e->hash.index) == 1) {
+            hash_index_replace(store->index, e->hash.index, other, keep);
+            there = true;
+        } else {
+            hash_index_remove(store->index, e->hash.index, other);
+        }
+    }
+    if (rc < 0) return status_set(error, rc, "no memory to replay the log");
+    if (keep == LOCATION_NONE || there || hash_index_count(store->index, e->hash.index) > 0) return CAIRN_OK;
+    return insert(store, e, error);
+}
+
+/* Supersedes the entry of the same key only. */
+static int apply_colliding(cairn *store, const vlog_event *e, cairn_error *error) {
+    vlog_head head;
+    store_found found;
+    int rc = vlog_head_read(store->log, e->where, STORE_HEAD_BYTES, &head, error);
+    if (rc == CAIRN_OK) {
+        rc = store_find(store, e->hash, vlog_head_key(&head), head.header.key_size, STORE_HEAD_BYTES, &found, error);
+        if (rc == CAIRN_CORRUPT) rc = CAIRN_OK; /* As when it was written: it stands beside the damaged one. */
+        location from = found.where;
+        store_found_release(&found);
+        if (rc == CAIRN_OK && e->type == RECORD_DELETE) {
+            if (from != LOCATION_NONE) hash_index_remove(store->index, e->hash.index, from);
+        } else if (rc == CAIRN_OK && from == LOCATION_NONE) {
+            rc = insert(store, e, error);
+        } else if (rc == CAIRN_OK) {
+            hash_index_replace(store->index, e->hash.index, from, e->where);
+        }
+    }
+    vlog_head_release(&head);
+    return rc;
+}
+
+static int apply(void *ctx, const vlog_event *e, cairn_error *error) {
+    cairn *store = ctx;
+    epoch_guard guard = epoch_enter(store->readers);
+    hash_index_lock(store->index, e->hash.index);
+    int rc = (e->flags & RECORD_COLLIDES) != 0 ? apply_colliding(store, e, error) : apply_alone(store, e, error);
+    hash_index_unlock(store->index, e->hash.index);
+    epoch_exit(store->readers, guard);
+    return rc;
+}
+
+static int count_live(void *ctx, uint64_t hash, location where) {
+    cairn *store = ctx;
+    (void)hash;
+    vlog_live_add(store->log, where);
+    return 0;
+}
+
+static void recount_live(cairn *store) {
+    vlog_live_clear(store->log);
+    hash_index_lock_all(store->index);
+    (void)hash_index_visit_all(store->index, count_live, store);
+    hash_index_unlock_all(store->index);
+}
+
+/* Rule 1: a root from before the last reclaim may name what is gone. */
+static bool accept(void *ctx, const checkpoint_info *info) {
+    const cairn *store = ctx;
+    return memcmp(info->store_id, store->identity.store_id, sizeof info->store_id) == 0 &&
+           info->epoch >= vlog_reclaim_epoch(store->log);
+}
+
+typedef struct loaded {
+    checkpoint_info info;
+    bool there;
+    uint8_t *bytes;
+    store_blob blob;
+} loaded;
+
+static int load_checkpoint(cairn *store, loaded *l, cairn_error *error) {
+    cairn_error why;
+    size_t size = 0;
+    int rc = checkpoint_load(store->checkpoint, store->index, accept, store, &l->info, &l->bytes, &size, &why);
+    l->there = rc == CAIRN_OK;
+    if (rc == CAIRN_CORRUPT) {
+        store_say(store, CAIRN_LOG_WARNING, "the checkpoint cannot be used, rebuilding the index: %s", why.message);
+    } else if (rc == CAIRN_NOT_FOUND) {
+        store_say(store, CAIRN_LOG_INFO, "no usable checkpoint: building the index from the log");
+    } else if (rc != CAIRN_OK) {
+        if (error != NULL) *error = why;
+        return rc;
+    }
+    if (l->there) (void)store_blob_decode(&l->blob, l->bytes, size);
+    return CAIRN_OK;
+}
+
+static int replay(cairn *store, const loaded *l, cairn_error *error) {
+    vlog_start start = {0};
+    vlog_recovered result;
+    if (l->there) start = (vlog_start){.place = l->info.start_place, .durable = l->info.end_place};
+    int rc = vlog_recover(store->log, &start, apply, store, &result, error);
+    if (rc != CAIRN_OK) return rc;
+    store_say(store, CAIRN_LOG_INFO, "replayed %llu records, %llu bytes of log", (unsigned long long)result.records,
+              (unsigned long long)result.bytes);
+    recount_live(store);
+    atomic_store(&store->covered_place, max_u64(start.place, 1));
+    atomic_store(&store->covered_bytes, 0 - result.bytes);
+    rc = store_streams_recount(store, !store->options.read_only, error);
+    if (rc != CAIRN_OK || l->there || store->options.read_only) return rc;
+    /* The names may be from a creation that was killed before its last sync. */
+    int os_rc = os_dir_sync(store->dir);
+    return os_rc == 0 ? CAIRN_OK : status_os(error, os_rc, "cannot sync the store's directory");
+}
+
+static bool count_and_keep(void *ctx, uint64_t id) {
+    uint64_t *files = ctx;
+    (void)id;
+    (*files)++;
+    return true;
+}
+
+/* After a clean close. A crash between its checkpoint and its last removals leaves value files that nothing names. */
+static int clean_up(cairn *store, cairn_error *error) {
+    uint64_t files = 0;
+    int rc = vlog_remove_leftovers(store->log, count_and_keep, &files, error);
+    if (rc != CAIRN_OK || files == atomic_load(&store->streams)) return rc;
+    return store_streams_recount(store, true, error);
+}
+
+int store_recover(cairn *store, cairn_error *error) {
+    loaded l = {0};
+    int rc = load_checkpoint(store, &l, error);
+    if (rc != CAIRN_OK) return rc;
+    bool clean = false;
+    if (l.there && l.blob.closed) {
+        rc = vlog_resume(store->log, l.blob.suspended, l.blob.suspended_size, error);
+        clean = rc == CAIRN_OK;
+        if (rc == CAIRN_NOT_FOUND) rc = CAIRN_OK;
+    }
+    if (rc == CAIRN_OK && clean) {
+        atomic_store(&store->streams, l.blob.streams);
+        atomic_store(&store->stream_bytes, l.blob.stream_bytes);
+        atomic_store(&store->covered_place, l.info.start_place);
+        if (!store->options.read_only) rc = clean_up(store, error);
+    } else if (rc == CAIRN_OK) {
+        rc = replay(store, &l, error);
+    }
+    if (rc == CAIRN_OK && l.there) atomic_store(&store->checkpoint_time_ms, l.info.time_ms);
+    free(l.bytes);
+    return rc;
+}

@@ -1,0 +1,49 @@
+#include "src/base/check.h"
+#include "src/base/status.h"
+#include "src/os/os_names.h"
+#include "src/store/store.h"
+
+#include <errno.h>
+
+/* What the files of the store take on disk. Files come and go meanwhile. */
+static int allocated(cairn *store, uint64_t *bytes, cairn_error *error) {
+    os_names names;
+    *bytes = 0;
+    int rc = os_names_collect(&names, store->dir);
+    for (size_t i = 0; rc == 0 && i < names.count; i++) {
+        os_file *file = NULL;
+        os_file_info info;
+        rc = os_file_open(store->dir, names.list[i], OS_READ_ONLY, &file);
+        if (rc == -ENOENT || rc == -EINVAL || rc == -ELOOP) {
+            rc = 0;
+            continue;
+        }
+        if (rc != 0) break;
+        rc = os_file_info_get(file, &info);
+        os_file_close(file);
+        if (rc == 0) *bytes += info.allocated;
+    }
+    os_names_release(&names);
+    return rc == 0 ? CAIRN_OK : status_os(error, rc, "cannot look at the store's files");
+}
+
+int cairn_stats_get(cairn *store, cairn_stats *stats, cairn_error *error) {
+    int rc = store_check(store, error);
+    if (rc != CAIRN_OK) return rc;
+    vlog_usage usage = vlog_usage_get(store->log);
+    uint64_t written_ms = atomic_load(&store->checkpoint_time_ms), now_ms = store->os->clock_ms(store->os);
+    cairn_stats s = {
+        .keys = hash_index_entries(store->index),
+        .live_bytes = usage.live_bytes + atomic_load(&store->stream_bytes),
+        .dead_bytes =
+            usage.record_bytes - min_u64(usage.live_bytes, usage.record_bytes) + atomic_load(&store->dead_stream_bytes),
+        .index_bytes = hash_index_bytes(store->index),
+        .segments = usage.segments + atomic_load(&store->streams),
+        .streams = atomic_load(&store->streams),
+        .replay_bytes = vlog_appended_bytes(store->log) - atomic_load(&store->covered_bytes),
+        .replay_records = vlog_appended_place(store->log) - atomic_load(&store->covered_place),
+        .checkpoint_age_ms = written_ms == 0 ? UINT64_MAX : now_ms - min_u64(written_ms, now_ms),
+    };
+    rc = allocated(store, &s.allocated_bytes, error);
+    return rc == CAIRN_OK ? store_copy_result(stats, &s, sizeof s, error) : rc;
+}

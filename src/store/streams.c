@@ -1,0 +1,128 @@
+/* Value files, and which of them a live record names. A file whose record was superseded is dead at once; it is removed
+ * by a clean close, when the last checkpoint no longer names it and nobody reads, or by the recovery after a crash. */
+#include "src/base/status.h"
+#include "src/store/store.h"
+
+#include <stdlib.h>
+
+void store_stream_added(cairn *store, uint64_t file_size) {
+    atomic_fetch_add(&store->streams, 1);
+    atomic_fetch_add(&store->stream_bytes, file_size);
+}
+
+void store_stream_died(cairn *store, uint64_t id, uint64_t file_size) {
+    atomic_fetch_sub(&store->streams, 1);
+    atomic_fetch_sub(&store->stream_bytes, file_size);
+    atomic_fetch_add(&store->dead_stream_bytes, file_size);
+    os_mutex_lock(&store->streams_lock);
+    if (store->dead_count == store->dead_capacity) {
+        size_t capacity = store->dead_capacity == 0 ? 16 : store->dead_capacity * 2;
+        uint64_t *grown = realloc(store->dead_streams, capacity * sizeof *grown);
+        if (grown != NULL) {
+            store->dead_streams = grown;
+            store->dead_capacity = capacity;
+        }
+    }
+    /* Without memory to remember it, its space waits for the next recovery. */
+    if (store->dead_count < store->dead_capacity) store->dead_streams[store->dead_count++] = id;
+    os_mutex_unlock(&store->streams_lock);
+}
+
+void store_streams_remove_dead(cairn *store) {
+    for (size_t i = 0; i < store->dead_count; i++) {
+        char name[FILE_NAME_SIZE];
+        file_name(name, store->dead_streams[i], "val");
+        int rc = os_unlink(store->dir, name);
+        if (rc != 0) store_say(store, CAIRN_LOG_WARNING, "cannot remove %s, which no key names any more", name);
+    }
+    store->dead_count = 0;
+}
+
+/* ---- After a crash ---- */
+
+typedef struct census {
+    location *list; /* records that the index names and that name a file */
+    size_t count, capacity;
+    uint64_t *ids; /* of those files, ascending */
+} census;
+
+static int collect_stream(void *ctx, uint64_t hash, location where) {
+    census *c = ctx;
+    (void)hash;
+    if (location_kind_of(where) != LOCATION_STREAM) return 0;
+    if (c->count == c->capacity) {
+        size_t capacity = c->capacity == 0 ? 64 : c->capacity * 2;
+        location *grown = realloc(c->list, capacity * sizeof *grown);
+        if (grown == NULL) return CAIRN_NO_MEMORY;
+        c->list = grown;
+        c->capacity = capacity;
+    }
+    c->list[c->count++] = where;
+    return 0;
+}
+
+static int by_id(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static bool is_wanted(void *ctx, uint64_t id) {
+    const census *c = ctx;
+    return c->count > 0 && bsearch(&id, c->ids, c->count, sizeof id, by_id) != NULL;
+}
+
+static int read_ids(cairn *store, census *c, uint64_t *bytes, cairn_error *error) {
+    int rc = CAIRN_OK;
+    for (size_t i = 0; rc == CAIRN_OK && i < c->count; i++) {
+        vlog_head head;
+        value_descriptor d;
+        epoch_guard guard = epoch_enter(store->readers);
+        rc = vlog_head_read(store->log, c->list[i], STORE_HEAD_BYTES, &head, error);
+        if (rc == CAIRN_OK) rc = store_descriptor(store, &head, &d, error);
+        vlog_head_release(&head);
+        epoch_exit(store->readers, guard);
+        if (rc != CAIRN_OK) break;
+        c->ids[i] = d.id;
+        *bytes += d.file_size;
+    }
+    if (c->count > 0) qsort(c->ids, c->count, sizeof *c->ids, by_id);
+    return rc;
+}
+
+static bool want_all(void *ctx, uint64_t id) {
+    (void)ctx;
+    (void)id;
+    return true;
+}
+
+int store_streams_recount(cairn *store, bool remove, cairn_error *error) {
+    census c = {0};
+    uint64_t bytes = 0;
+    hash_index_lock_all(store->index);
+    int rc = hash_index_visit_all(store->index, collect_stream, &c);
+    hash_index_unlock_all(store->index);
+    if (rc == CAIRN_OK) {
+        c.ids = malloc((c.count + 1) * sizeof *c.ids);
+        if (c.ids == NULL) rc = CAIRN_NO_MEMORY;
+    }
+    if (rc != CAIRN_OK) {
+        rc = status_set(error, rc, "no memory to count the value files");
+        goto done;
+    }
+    cairn_error why = {0};
+    rc = read_ids(store, &c, &bytes, &why);
+    bool known = rc == CAIRN_OK;
+    if (rc == CAIRN_CORRUPT) { /* Whose files are whose cannot be told, so none is removed. */
+        store_say(store, CAIRN_LOG_WARNING, "value files are not cleaned up: %s", why.message);
+        rc = CAIRN_OK;
+    } else if (rc != CAIRN_OK && error != NULL) {
+        *error = why;
+    }
+    atomic_store(&store->streams, c.count);
+    atomic_store(&store->stream_bytes, bytes);
+    if (rc == CAIRN_OK && remove) rc = vlog_remove_leftovers(store->log, known ? is_wanted : want_all, &c, error);
+done:
+    free(c.list);
+    free(c.ids);
+    return rc;
+}

@@ -1,0 +1,137 @@
+/* What is done behind the callers' backs: syncs within sync_interval_ms, sealing and preparing segments, checkpoints.
+ * Two threads, so that a checkpoint never delays a sync. Without threads the next append does what is due. */
+#include "src/base/status.h"
+#include "src/store/store.h"
+
+#define KEEP_STEP_BYTES ((uint64_t)1 << 20) /* appended bytes between two looks at the segments */
+
+static void complain(cairn *store, const char *what, const cairn_error *error) {
+    store_say(store, CAIRN_LOG_ERROR, "%s: %s", what, error->message);
+}
+
+static void flush(cairn *store) {
+    cairn_error error;
+    if (vlog_failed(store->log)) return;
+    int rc = vlog_sync(store->log, vlog_appended_place(store->log), &error);
+    if (rc != CAIRN_OK) complain(store, "sync in the background", &error);
+}
+
+static void keep(cairn *store) {
+    cairn_error error;
+    if (vlog_failed(store->log)) return;
+    atomic_store(&store->upkeep.kept_bytes, vlog_appended_bytes(store->log));
+    int rc = vlog_maintain(store->log, &error);
+    if (rc != CAIRN_OK) complain(store, "looking after segments", &error);
+    if (rc != CAIRN_OK || !store_checkpoint_due(store)) return;
+    rc = store_checkpoint(store, false, &error);
+    if (rc != CAIRN_OK) complain(store, "checkpoint in the background", &error);
+}
+
+static void *run_flusher(void *arg) {
+    cairn *store = arg;
+    store_upkeep *u = &store->upkeep;
+    os_mutex_lock(&u->lock);
+    while (!u->stop) {
+        if (!u->flush_wanted) {
+            os_cond_wait(&u->wake_flusher, &u->lock);
+            continue;
+        }
+        u->flush_wanted = false;
+        uint64_t until = store->os->monotonic_ns(store->os) + store->options.sync_interval_ms * 1000000ull;
+        for (uint64_t now; !u->stop && (now = store->os->monotonic_ns(store->os)) < until;) {
+            os_cond_wait_ms(&u->wake_flusher, &u->lock, (until - now) / 1000000 + 1);
+        }
+        atomic_store(&u->flush_signalled, false);
+        os_mutex_unlock(&u->lock);
+        flush(store);
+        os_mutex_lock(&u->lock);
+    }
+    os_mutex_unlock(&u->lock);
+    return NULL;
+}
+
+static void *run_keeper(void *arg) {
+    cairn *store = arg;
+    store_upkeep *u = &store->upkeep;
+    os_mutex_lock(&u->lock);
+    while (!u->stop) {
+        if (!u->keep_wanted) {
+            os_cond_wait(&u->wake_keeper, &u->lock);
+            continue;
+        }
+        u->keep_wanted = false;
+        atomic_store(&u->keep_signalled, false);
+        os_mutex_unlock(&u->lock);
+        keep(store);
+        os_mutex_lock(&u->lock);
+    }
+    os_mutex_unlock(&u->lock);
+    return NULL;
+}
+
+static void without_threads(cairn *store) {
+    store_upkeep *u = &store->upkeep;
+    if (store->options.durability == CAIRN_DURABILITY_DEFAULT) {
+        uint64_t now = store->os->monotonic_ns(store->os) | 1, since = 0; /* never 0 */
+        if (!atomic_compare_exchange_strong(&u->unsynced_ns, &since, now) &&
+            now - since >= store->options.sync_interval_ms * 1000000ull) {
+            atomic_store(&u->unsynced_ns, 0);
+            flush(store);
+        }
+    }
+    if (vlog_appended_bytes(store->log) - atomic_load(&u->kept_bytes) >= KEEP_STEP_BYTES) keep(store);
+}
+
+void store_upkeep_note(cairn *store) {
+    store_upkeep *u = &store->upkeep;
+    if (store->options.no_background) {
+        without_threads(store);
+        return;
+    }
+    bool flush_now = store->options.durability == CAIRN_DURABILITY_DEFAULT &&
+                     !atomic_load_explicit(&u->flush_signalled, memory_order_relaxed) &&
+                     !atomic_exchange(&u->flush_signalled, true);
+    bool keep_now = vlog_appended_bytes(store->log) - atomic_load(&u->kept_bytes) >= KEEP_STEP_BYTES &&
+                    !atomic_exchange(&u->keep_signalled, true);
+    if (!flush_now && !keep_now) return;
+    os_mutex_lock(&u->lock);
+    if (flush_now) {
+        u->flush_wanted = true;
+        os_cond_signal(&u->wake_flusher);
+    }
+    if (keep_now) {
+        u->keep_wanted = true;
+        os_cond_signal(&u->wake_keeper);
+    }
+    os_mutex_unlock(&u->lock);
+}
+
+int store_upkeep_start(cairn *store, cairn_error *error) {
+    store_upkeep *u = &store->upkeep;
+    if (store->options.no_background || store->options.read_only) return CAIRN_OK;
+    int rc = os_thread_start(&u->flusher, run_flusher, store);
+    if (rc != 0) return status_os(error, rc, "cannot start a thread");
+    rc = os_thread_start(&u->keeper, run_keeper, store);
+    os_mutex_lock(&u->lock);
+    u->running = true;
+    u->stop = rc != 0;
+    os_cond_signal(&u->wake_flusher);
+    os_mutex_unlock(&u->lock);
+    if (rc == 0) return CAIRN_OK;
+    os_thread_join(&u->flusher);
+    u->running = false;
+    return status_os(error, rc, "cannot start a thread");
+}
+
+void store_upkeep_stop(cairn *store) {
+    store_upkeep *u = &store->upkeep;
+    if (!u->running) return;
+    os_mutex_lock(&u->lock);
+    u->stop = true;
+    os_cond_signal(&u->wake_flusher);
+    os_cond_signal(&u->wake_keeper);
+    os_mutex_unlock(&u->lock);
+    os_thread_join(&u->flusher);
+    os_thread_join(&u->keeper);
+    u->running = false;
+}

@@ -1,0 +1,135 @@
+/* Verifying a whole store: all bytes of the log, all value files, and that every key resolves. */
+#include "src/base/check.h"
+#include "src/base/status.h"
+#include "src/store/store.h"
+
+#include <stdlib.h>
+
+typedef struct verification {
+    cairn *store;
+    cairn_verify_options options;
+    vlog_verify log;
+    cairn_progress progress;
+} verification;
+
+static void report(void *ctx, const cairn_error *what, const void *key, size_t key_size) {
+    verification *v = ctx;
+    if (v->options.damage != NULL) v->options.damage(what, key, key_size, v->options.ctx);
+}
+
+static int advance(void *ctx, uint64_t bytes) {
+    verification *v = ctx;
+    v->progress.done += bytes;
+    if (v->progress.total < v->progress.done) v->progress.total = v->progress.done;
+    return v->options.progress == NULL ? 0 : v->options.progress(&v->progress, v->options.ctx);
+}
+
+/* Whether the index names this record; dead ones may have lost their file. */
+static bool is_live(cairn *store, location where, const vlog_head *head) {
+    store_found found;
+    key_hash hash = key_hash_of(&store->identity.secret, vlog_head_key(head), head->header.key_size, store->hash_mask);
+    int rc = store_find(store, hash, vlog_head_key(head), head->header.key_size, STORE_HEAD_BYTES, &found, NULL);
+    store_found_release(&found);
+    return rc == CAIRN_OK && found.where == where;
+}
+
+static int verify_stream(void *ctx, location where, const vlog_head *head, cairn_error *error) {
+    verification *v = ctx;
+    value_descriptor d;
+    value_file *file = NULL;
+    uint64_t bytes = 0;
+    if (!is_live(v->store, where, head)) return CAIRN_OK;
+    int rc = store_descriptor(v->store, head, &d, error);
+    if (rc == CAIRN_OK) rc = value_file_open(&file, vlog_value_env(v->store->log), &d, error);
+    if (rc != CAIRN_OK) return rc;
+    rc = value_file_verify(file, vlog_head_key(head), head->header.key_size, &bytes, error);
+    value_file_close(file);
+    v->log.bytes += bytes;
+    if (rc == CAIRN_OK && advance(v, bytes) != 0) {
+        rc = status_set(error, CAIRN_CANCELLED, "verification was cancelled");
+    }
+    return rc;
+}
+
+/* Every location that the index holds leads to a record whose key has that hash. Payloads were read with the log. */
+static int verify_entry(verification *v, uint64_t hash, location where, cairn_error *error) {
+    cairn *store = v->store;
+    vlog_head head;
+    cairn_error what = {0};
+    epoch_guard guard = epoch_enter(store->readers);
+    int rc = vlog_head_read(store->log, where, STORE_HEAD_BYTES, &head, &what);
+    if (rc == CAIRN_OK) {
+        const record_header *h = &head.header;
+        key_hash of_key = key_hash_of(&store->identity.secret, vlog_head_key(&head), h->key_size, store->hash_mask);
+        if (of_key.index != hash || (h->type != RECORD_PUT && h->type != RECORD_STREAM)) {
+            rc = vlog_damaged(&what, head.segment, head.offset, &head, "the index names a record of another key");
+        }
+    }
+    if (rc == CAIRN_CORRUPT) {
+        v->log.damaged++;
+        report(v, &what, NULL, 0);
+        rc = CAIRN_OK;
+    } else if (rc != CAIRN_OK && error != NULL) {
+        *error = what;
+    }
+    vlog_head_release(&head);
+    epoch_exit(store->readers, guard);
+    return rc;
+}
+
+typedef struct pair {
+    uint64_t hash;
+    location where;
+} pair;
+typedef struct pairs {
+    pair *list;
+    size_t count, capacity;
+} pairs;
+
+static int collect_pair(void *ctx, uint64_t hash, location where) {
+    pairs *p = ctx;
+    if (p->count == p->capacity) {
+        size_t capacity = p->capacity == 0 ? 1024 : p->capacity * 2;
+        pair *grown = realloc(p->list, capacity * sizeof *grown);
+        if (grown == NULL) return CAIRN_NO_MEMORY;
+        p->list = grown;
+        p->capacity = capacity;
+    }
+    p->list[p->count++] = (pair){hash, where};
+    return 0;
+}
+
+/* Shard by shard: a copy under the stripe, then the reading without it. */
+static int verify_index(verification *v, cairn_error *error) {
+    pairs p = {0};
+    int rc = CAIRN_OK;
+    for (unsigned shard = 0; rc == CAIRN_OK && shard < HASH_INDEX_SHARDS; shard++) {
+        uint64_t any_hash = (uint64_t)shard << 54;
+        p.count = 0;
+        hash_index_lock(v->store->index, any_hash);
+        rc = hash_index_visit_shard(v->store->index, shard, collect_pair, &p);
+        hash_index_unlock(v->store->index, any_hash);
+        if (rc != CAIRN_OK) rc = status_set(error, rc, "no memory to verify the index");
+        for (size_t i = 0; rc == CAIRN_OK && i < p.count; i++) {
+            rc = verify_entry(v, p.list[i].hash, p.list[i].where, error);
+        }
+        if (rc == CAIRN_OK && advance(v, 0) != 0) rc = status_set(error, CAIRN_CANCELLED, "verification was cancelled");
+    }
+    free(p.list);
+    return rc;
+}
+
+int cairn_verify(cairn *store, const cairn_verify_options *options, cairn_verify_result *result, cairn_error *error) {
+    verification v = {.store = store};
+    int rc = store_check(store, error);
+    if (rc == CAIRN_OK) rc = store_copy_options(&v.options, sizeof v.options, options, error);
+    if (rc != CAIRN_OK) return rc;
+    vlog_usage usage = vlog_usage_get(store->log);
+    v.progress.total = usage.record_bytes + atomic_load(&store->stream_bytes);
+    v.log = (vlog_verify){.damage = report, .progress = advance, .stream = verify_stream, .ctx = &v};
+    rc = vlog_verify_all(store->log, &v.log, error);
+    if (rc == CAIRN_OK) rc = verify_index(&v, error);
+    if (rc != CAIRN_OK) return rc;
+    cairn_verify_result counted = {.records = v.log.records, .bytes = v.log.bytes, .damaged = v.log.damaged};
+    return store_copy_result(result, &counted, sizeof counted, error);
+}

@@ -1,0 +1,253 @@
+/* Files of the simulated disk: what the OS table calls. Every change is made in what reads see, and pended with its
+ * bytes for the crash model. */
+#include "tests/support/os_sim_disk.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PIECES_MAX 16
+
+typedef struct sim_file_handle {
+    os_file base;
+    sim_file *file;
+    bool read_only;
+    char name[SIM_NAME_SIZE]; /* as it was opened, for the trace */
+} sim_file_handle;
+
+static sim_disk *disk_of_file(os_file *file) { return (sim_disk *)file->os; }
+
+/* The file of that name, made when asked for. */
+static int find_file(sim_disk *d, sim_dir *dir, const char *name, unsigned flags, sim_file **out) {
+    sim_entry *e = table_find(&dir->now, name);
+    bool create = (flags & OS_CREATE) != 0;
+    bool exclusive = create && (flags & OS_EXCLUSIVE);
+    if (e != NULL) {
+        *out = e->file;
+        return exclusive ? -EEXIST : 0;
+    }
+    if (names_directory(d, dir, name)) return exclusive ? -EEXIST : -EINVAL;
+    if (!create) return -ENOENT;
+    *out = disk_add_file(d);
+    dir_apply(d, dir, NAME_CREATE, name, "", *out);
+    return 0;
+}
+
+int sim_call_open(os_dir *base, const char *name, unsigned flags, os_file **out) {
+    sim_disk *d = (sim_disk *)base->os;
+    sim_dir *dir = ((sim_dir_handle *)base)->dir;
+    int rc = name_check(name);
+    if (rc != 0) return rc;
+    sim_file_handle *h = calloc(1, sizeof *h);
+    if (h == NULL) return -ENOMEM;
+
+    os_mutex_lock(&d->mutex);
+    bool creates = (flags & OS_CREATE) && table_find(&dir->now, name) == NULL && !names_directory(d, dir, name);
+    os_mutex_unlock(&d->mutex);
+    call c;
+    rc = call_enter(&c, d, creates ? SIM_CREATE : SIM_OPEN, name, 0, 0);
+    if (rc == 0) rc = find_file(d, dir, name, flags, &h->file);
+    if (rc == 0) {
+        d->handles++;
+        h->file->handles++;
+        disk_file_ref(h->file);
+    }
+    call_leave(&c, rc);
+    if (rc != 0) {
+        free(h);
+        return rc;
+    }
+    h->base.os = base->os;
+    h->read_only = (flags & OS_READ_ONLY) != 0;
+    memcpy(h->name, name, strlen(name));
+    *out = &h->base;
+    return 0;
+}
+
+void sim_call_close(os_file *base) {
+    sim_file_handle *h = (sim_file_handle *)base;
+    sim_disk *d = disk_of_file(base);
+    os_mutex_lock(&d->mutex);
+    d->handles--;
+    if (--h->file->handles == 0 && h->file->names == 0) {
+        disk_keep_stale(d, h->file->now, 0);
+        d->allocated -= h->file->now->allocated * SIM_PAGE;
+    }
+    disk_file_unref(d, h->file);
+    os_mutex_unlock(&d->mutex);
+    free(h);
+}
+
+int sim_call_info(os_file *base, os_file_info *info) {
+    const sim_file_handle *h = (sim_file_handle *)base;
+    call c;
+    int rc = call_enter(&c, disk_of_file(base), SIM_INFO, h->name, 0, 0);
+    if (rc != 0) return call_leave(&c, rc);
+    *info = (os_file_info){
+        .size = h->file->now->size, .allocated = h->file->now->allocated * SIM_PAGE, .links = h->file->names};
+    return call_leave(&c, 0);
+}
+
+int sim_call_readv(os_file *base, const struct iovec *iov, int count, uint64_t offset, size_t *got) {
+    const sim_file_handle *h = (sim_file_handle *)base;
+    size_t size = 0, done = 0;
+    call c;
+    for (int i = 0; i < count; i++) {
+        size += iov[i].iov_len;
+    }
+    int rc = call_enter(&c, disk_of_file(base), SIM_READ, h->name, offset, size);
+    for (int i = 0; rc == 0 && i < count; i++) {
+        done += content_read(h->file->now, iov[i].iov_base, iov[i].iov_len, offset + done);
+    }
+    if (rc == 0) *got = done;
+    return call_leave(&c, rc);
+}
+
+int sim_call_read(os_file *base, void *buf, size_t size, uint64_t offset, size_t *got) {
+    struct iovec iov = {buf, size};
+    return sim_call_readv(base, &iov, 1, offset, got);
+}
+
+static sim_pending *pending_new(pending_kind kind, uint64_t offset, uint64_t size, size_t bytes) {
+    sim_pending *op = malloc(sizeof *op + bytes);
+    CHECK(op != NULL);
+    atomic_init(&op->refs, 1);
+    op->kind = kind;
+    op->offset = offset;
+    op->size = size;
+    return op;
+}
+
+/* How many of the bytes find room: blocks are allocated in order until the disk is full. */
+static uint64_t bytes_with_room(const sim_disk *d, const sim_content *c, uint64_t offset, uint64_t size) {
+    uint64_t room = d->capacity > d->allocated ? (d->capacity - d->allocated) / SIM_PAGE : 0;
+    if (content_missing_pages(c, offset, size) <= room) return size;
+    uint64_t end = offset;
+    while (end < offset + size) {
+        uint64_t next = min_u64((end / SIM_PAGE + 1) * SIM_PAGE, offset + size);
+        size_t missing = content_missing_pages(c, end, next - end);
+        if (missing > room) break;
+        room -= missing;
+        end = next;
+    }
+    return end - offset;
+}
+
+/* Does the write for as many of the bytes as `size` says, and pends it. */
+static void write_and_pend(sim_disk *d, sim_file *f, const struct iovec *iov, uint64_t offset, uint64_t size) {
+    if (size == 0) return;
+    sim_pending *op = pending_new(PENDING_WRITE, offset, size, (size_t)size);
+    for (size_t done = 0; done < size; iov++) {
+        size_t n = (size_t)min_u64(iov->iov_len, size - done);
+        if (n > 0) memcpy(op->bytes + done, iov->iov_base, n);
+        done += n;
+    }
+    size_t before = f->now->allocated;
+    content_write(&f->now, op->bytes, (size_t)size, offset);
+    disk_file_space(d, f, before);
+    disk_file_pend(f, op);
+}
+
+int sim_call_write(os_file *base, const struct iovec *iov, int count, uint64_t offset) {
+    const sim_file_handle *h = (sim_file_handle *)base;
+    sim_disk *d = disk_of_file(base);
+    uint64_t size = 0, end;
+    CHECK(count >= 0 && count <= PIECES_MAX);
+    for (int i = 0; i < count; i++)
+        if (add_overflows(size, iov[i].iov_len, &size)) return -EINVAL;
+    if (add_overflows(offset, size, &end)) return -EINVAL;
+    if (h->read_only) return -EBADF;
+    if (end > SIM_FILE_SIZE_MAX) return -EFBIG;
+    if (size == 0) return 0;
+
+    call c;
+    int rc = call_enter(&c, d, SIM_WRITE, h->name, offset, size);
+    if (rc != 0) {
+        if (c.traced != NULL && d->fault.partial) write_and_pend(d, h->file, iov, offset, rng_below(&d->choices, size));
+        return call_leave(&c, rc);
+    }
+    uint64_t room = bytes_with_room(d, h->file->now, offset, size);
+    write_and_pend(d, h->file, iov, offset, room);
+    return call_leave(&c, room == size ? 0 : -ENOSPC);
+}
+
+int sim_call_truncate(os_file *base, uint64_t size) {
+    const sim_file_handle *h = (sim_file_handle *)base;
+    sim_disk *d = disk_of_file(base);
+    if (h->read_only) return -EINVAL;
+    if (size > SIM_FILE_SIZE_MAX) return -EFBIG;
+    call c;
+    int rc = call_enter(&c, d, SIM_TRUNCATE, h->name, size, 0);
+    if (rc != 0) return call_leave(&c, rc);
+    size_t before = h->file->now->allocated;
+    if (size < h->file->now->size) disk_keep_stale(d, h->file->now, round_up(size, SIM_PAGE));
+    content_truncate(&h->file->now, size);
+    disk_file_space(d, h->file, before);
+    disk_file_pend(h->file, pending_new(PENDING_TRUNCATE, size, 0, 0));
+    return call_leave(&c, 0);
+}
+
+int sim_call_punch(os_file *base, uint64_t offset, uint64_t size) {
+    const sim_file_handle *h = (sim_file_handle *)base;
+    sim_disk *d = disk_of_file(base);
+    uint64_t end;
+    if (add_overflows(offset, size, &end) || end > INT64_MAX) return -EINVAL;
+    if (h->read_only) return -EBADF;
+    if (size == 0) return 0;
+    call c;
+    int rc = call_enter(&c, d, SIM_PUNCH, h->name, offset, size);
+    uint64_t inside = min_u64(end, h->file->now->size);
+    if (rc != 0 || offset >= inside) return call_leave(&c, rc);
+    size_t before = h->file->now->allocated;
+    disk_keep_stale(d, h->file->now, offset);
+    content_zero(&h->file->now, offset, inside - offset);
+    disk_file_space(d, h->file, before);
+    disk_file_pend(h->file, pending_new(PENDING_PUNCH, offset, inside - offset, 0));
+    return call_leave(&c, 0);
+}
+
+/* A failure leaves what was pending clean: to be read, never to be written. */
+int sim_call_sync(os_file *base) {
+    const sim_file_handle *h = (sim_file_handle *)base;
+    sim_file *f = h->file;
+    call c;
+    int rc = call_enter(&c, disk_of_file(base), SIM_SYNC, h->name, 0, 0);
+    if (c.traced == NULL) return call_leave(&c, rc); /* dead: no sync was tried */
+    if (rc != 0 && f->pending_count > 0) f->diverged = true;
+    if (rc == 0 && f->pending_count > 0) file_persist_all(f);
+    content_assign(&f->base, f->now);
+    disk_file_forget_pending(f);
+    return call_leave(&c, rc);
+}
+
+int sim_call_flush(os_file *base, uint64_t offset, uint64_t size) {
+    call c;
+    int rc = call_enter(&c, disk_of_file(base), SIM_FLUSH, ((sim_file_handle *)base)->name, offset, size);
+    return call_leave(&c, rc);
+}
+
+int sim_call_map(os_file *base, uint64_t offset, size_t size, const void **data) {
+    const sim_file_handle *h = (sim_file_handle *)base;
+    sim_disk *d = disk_of_file(base);
+    uint64_t end;
+    if (size == 0 || add_overflows(offset, size, &end)) return -EINVAL;
+    call c;
+    void *copy = NULL;
+    int rc = call_enter(&c, d, SIM_MAP, h->name, offset, size);
+    if (rc == 0 && end > h->file->now->size) rc = -EIO;
+    if (rc == 0 && (copy = malloc(size)) == NULL) rc = -ENOMEM;
+    if (rc != 0) return call_leave(&c, rc);
+    content_read(h->file->now, copy, size, offset);
+    d->handles++;
+    *data = copy;
+    return call_leave(&c, 0);
+}
+
+void sim_call_unmap(os_file *base, const void *data, size_t size) {
+    (void)size;
+    sim_disk *d = disk_of_file(base);
+    os_mutex_lock(&d->mutex);
+    d->handles--;
+    os_mutex_unlock(&d->mutex);
+    free((void *)(uintptr_t)data);
+}

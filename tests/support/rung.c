@@ -1,0 +1,45 @@
+#include "tests/support/rung.h"
+
+#include "src/base/check.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+bool rung_is_full(void) {
+    const char *rung = getenv("CAIRN_RUNG");
+    return rung != NULL && strcmp(rung, "full") == 0;
+}
+
+uint64_t rung_choose(uint64_t quick, uint64_t full) {
+    if (rung_is_full()) return full;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return max_u64(quick / 10, 1);
+#else
+    return quick;
+#endif
+}
+
+bool rung_seed(uint64_t *seed) {
+    const char *text = getenv("CAIRN_SEED");
+    if (text == NULL || text[0] == '\0') return false;
+    *seed = strtoull(text, NULL, 0);
+    return true;
+}
+
+const uint8_t *random_pool(void) {
+    static uint64_t pool[POOL_BYTES / 8];
+    static uint64_t made;
+    if (made == 0) {
+        uint64_t state = 20;
+        for (size_t i = 0; i < POOL_BYTES / 8; i++) {
+            pool[i] = random_next(&state);
+        }
+        made = 1;
+    }
+    return (const uint8_t *)pool;
+}
+
+const uint8_t *random_window(uint64_t *state, size_t size) {
+    CHECK(size <= POOL_BYTES / 2);
+    return random_pool() + random_below(state, POOL_BYTES - size + 1);
+}

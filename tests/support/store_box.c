@@ -1,0 +1,85 @@
+#include "tests/support/store_box.h"
+
+#include "src/base/check.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+cairn *store_open_or_fail(const char *path, const cairn_options *options) {
+    cairn *store = NULL;
+    cairn_error error = {0};
+    int rc = cairn_open(&store, path, options, &error);
+    if (rc != CAIRN_OK) fail_msg("cairn_open(%s): %d, %s", path, rc, error.message);
+    return store;
+}
+
+void box_open(box *b) { b->store = store_open_or_fail(b->path, &b->options); }
+
+void box_close(box *b) {
+    if (b->store != NULL) assert_int_equal(cairn_close(b->store), CAIRN_OK);
+    b->store = NULL;
+}
+
+void box_reopen(box *b) {
+    box_close(b);
+    box_open(b);
+}
+
+int box_setup(void **state) {
+    box *b = calloc(1, sizeof *b);
+    CHECK(b != NULL);
+    real_folder_make(b->path);
+    b->options = (cairn_options){.struct_size = sizeof b->options, .create = true, .segment_bytes = BOX_SEGMENT_BYTES};
+    box_open(b);
+    *state = b;
+    return 0;
+}
+
+int box_teardown(void **state) {
+    box *b = *state;
+    int rc = b->store == NULL ? CAIRN_OK : cairn_close(b->store);
+    real_folder_remove(b->path);
+    free(b);
+    return rc;
+}
+
+void box_crash(box *b) {
+    char next[REAL_PATH_SIZE];
+    real_folder_make(next);
+    real_folder_remove(next);
+    real_folder_copy(b->path, next);
+    box_close(b);
+    real_folder_remove(b->path);
+    memcpy(b->path, next, sizeof next);
+    box_open(b);
+}
+
+void expect_get(cairn *store, const void *key, size_t key_size, const void *value, size_t size) {
+    void *got = NULL;
+    size_t got_size = 77;
+    cairn_error error = {0};
+    int rc = cairn_get(store, key, key_size, &got, &got_size, &error);
+    if (rc != CAIRN_OK) fail_msg("cairn_get: %d, %s", rc, error.message);
+    assert_non_null(got);
+    assert_int_equal(got_size, size);
+    if (size > 0) assert_memory_equal(got, value, size);
+    cairn_free(got);
+}
+
+uint64_t version_of(cairn *store, const char *key) {
+    cairn_entry entry = {.struct_size = sizeof entry};
+    assert_int_equal(cairn_stat(store, key, strlen(key), &entry, NULL), CAIRN_OK);
+    assert_true(entry.version != 0);
+    return entry.version;
+}
+
+void put_text(cairn *store, const char *key, const void *value, size_t size) {
+    cairn_error error = {0};
+    int rc = cairn_put(store, key, strlen(key), value, size, NULL, &error);
+    if (rc != CAIRN_OK) fail_msg("cairn_put: %d, %s", rc, error.message);
+}

@@ -1,0 +1,284 @@
+/* The hash index against a plain model: a multimap from hashes to locations, whatever the hashes are like. */
+#include "include/cairn.h"
+#include "index/hash_index.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+typedef struct fixture {
+    epoch *readers;
+    hash_index *index;
+} fixture;
+
+static int setup(void **state) {
+    fixture *f = calloc(1, sizeof *f);
+    *state = f;
+    if (f == NULL || epoch_new(&f->readers) != CAIRN_OK) return -1;
+    return hash_index_new(&f->index, f->readers);
+}
+
+static int teardown(void **state) {
+    fixture *f = *state;
+    hash_index_free(f->index);
+    epoch_free(f->readers);
+    free(f);
+    return 0;
+}
+
+static uint64_t random_seed = 1;
+static uint64_t random_next(void) { /* splitmix64 */
+    uint64_t z = (random_seed += 0x9e3779b97f4a7c15ull);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+    return z ^ (z >> 31);
+}
+static uint64_t hash_of(uint64_t key) {
+    uint64_t z = (key + 1) * 0x9e3779b97f4a7c15ull;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+    return z ^ (z >> 27);
+}
+
+static void insert(hash_index *index, uint64_t hash, location where) {
+    hash_index_lock(index, hash);
+    assert_int_equal(hash_index_reserve(index, hash), CAIRN_OK);
+    hash_index_insert(index, hash, where);
+    hash_index_unlock(index, hash);
+}
+static void remove_entry(hash_index *index, uint64_t hash, location where) {
+    hash_index_lock(index, hash);
+    hash_index_remove(index, hash, where);
+    hash_index_unlock(index, hash);
+}
+
+static int match_location(void *ctx, location candidate) { return candidate == *(location *)ctx; }
+static int match_nothing(void *ctx, location candidate) {
+    (void)candidate;
+    ++*(uint64_t *)ctx;
+    return 0;
+}
+static int match_fails(void *ctx, location candidate) {
+    (void)ctx;
+    (void)candidate;
+    return CAIRN_IO;
+}
+
+static int find(fixture *f, uint64_t hash, location where) {
+    location found = LOCATION_NONE;
+    epoch_guard guard = epoch_enter(f->readers);
+    int answer = hash_index_find(f->index, hash, match_location, &where, &found);
+    epoch_exit(f->readers, guard);
+    if (answer == 1) assert_int_equal(found, where);
+    return answer;
+}
+static size_t count(fixture *f, uint64_t hash) {
+    hash_index_lock(f->index, hash);
+    size_t n = hash_index_count(f->index, hash);
+    hash_index_unlock(f->index, hash);
+    return n;
+}
+
+static void an_empty_index_is_small_and_finds_nothing(void **state) {
+    fixture *f = *state;
+    assert_true(hash_index_bytes(f->index) < 300 * 1024);
+    assert_int_equal(hash_index_entries(f->index), 0);
+    assert_int_equal(find(f, 42, 1), 0);
+    assert_int_equal(count(f, 42), 0);
+}
+
+static void what_is_inserted_is_found_replaced_and_removed(void **state) {
+    fixture *f = *state;
+    insert(f->index, 7, 100);
+    assert_int_equal(find(f, 7, 100), 1);
+    assert_int_equal(find(f, 7, 101), 0);
+    assert_int_equal(find(f, 8, 100), 0);
+    hash_index_lock(f->index, 7);
+    hash_index_replace(f->index, 7, 100, 101);
+    hash_index_unlock(f->index, 7);
+    assert_int_equal(find(f, 7, 100), 0);
+    assert_int_equal(find(f, 7, 101), 1);
+    assert_int_equal(hash_index_entries(f->index), 1);
+    remove_entry(f->index, 7, 101);
+    assert_int_equal(find(f, 7, 101), 0);
+    assert_int_equal(hash_index_entries(f->index), 0);
+}
+
+static void hashes_of_all_zero_and_all_one_bits_are_like_others(void **state) {
+    fixture *f = *state;
+    assert_int_equal(find(f, 0, 5), 0);
+    insert(f->index, 0, 5);
+    insert(f->index, UINT64_MAX, UINT64_MAX);
+    assert_int_equal(find(f, 0, 5), 1);
+    assert_int_equal(find(f, UINT64_MAX, UINT64_MAX), 1);
+    assert_int_equal(find(f, 1, 5), 0);
+}
+
+static void a_code_of_the_match_function_ends_the_search(void **state) {
+    fixture *f = *state;
+    insert(f->index, 7, 100);
+    location found;
+    assert_int_equal(hash_index_find(f->index, 7, match_fails, NULL, &found), CAIRN_IO);
+}
+
+static void five_thousand_entries_may_share_one_hash(void **state) {
+    fixture *f = *state;
+    const uint64_t hash = 0xabcdef0123456789ull, n = 5000;
+    for (location l = 1; l <= n; l++)
+        insert(f->index, hash, l);
+    assert_int_equal(count(f, hash), n);
+    for (location l = 1; l <= n; l += 7)
+        assert_int_equal(find(f, hash, l), 1);
+    uint64_t asked = 0;
+    location found;
+    assert_int_equal(hash_index_find(f->index, hash, match_nothing, &asked, &found), 0);
+    assert_int_equal(asked, n);
+    assert_true(hash_index_bytes(f->index) < 600 * 1024);
+    for (location l = 1; l <= n; l += 2)
+        remove_entry(f->index, hash, l);
+    assert_int_equal(count(f, hash), n / 2);
+    for (location l = 1; l <= n; l += 2)
+        insert(f->index, hash, n + l);
+    for (location l = 2; l <= n; l += 2)
+        assert_int_equal(find(f, hash, l), 1);
+    for (location l = 2; l <= n; l += 2)
+        remove_entry(f->index, hash, l);
+    for (location l = 1; l <= n; l += 2)
+        remove_entry(f->index, hash, n + l);
+    assert_int_equal(count(f, hash), 0);
+    assert_int_equal(hash_index_entries(f->index), 0);
+}
+
+/* Entries that cannot be placed, in and out all the time, never make the shard grow. */
+static void a_full_stash_does_not_grow_without_end(void **state) {
+    fixture *f = *state;
+    for (location l = 1; l <= 200; l++)
+        insert(f->index, 3, l);
+    uint64_t bytes = hash_index_bytes(f->index);
+    for (location l = 1; l <= 20000; l++) {
+        remove_entry(f->index, 3, l);
+        insert(f->index, 3, l + 200);
+    }
+    assert_true(hash_index_bytes(f->index) <= bytes * 2);
+    assert_int_equal(count(f, 3), 200);
+}
+
+typedef struct model_entry {
+    uint64_t hash;
+    location where;
+} model_entry;
+
+#define MODEL_MAX 6000u
+
+static int tick_off(void *ctx, uint64_t hash, location where) {
+    model_entry *seen = ctx;
+    assert_true(where < MODEL_MAX * 40);
+    assert_int_equal(seen[where].where, LOCATION_NONE); /* no entry twice */
+    seen[where] = (model_entry){hash, where};
+    return 0;
+}
+
+static void compare_all(fixture *f, const model_entry *model, size_t n) {
+    model_entry *seen = calloc(MODEL_MAX * 40, sizeof *seen);
+    assert_non_null(seen);
+    hash_index_lock_all(f->index);
+    assert_int_equal(hash_index_visit_all(f->index, tick_off, seen), 0);
+    hash_index_unlock_all(f->index);
+    assert_int_equal(hash_index_entries(f->index), n);
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(seen[model[i].where].where, model[i].where);
+        assert_int_equal(seen[model[i].where].hash, model[i].hash);
+        assert_int_equal(find(f, model[i].hash, model[i].where), 1);
+    }
+    free(seen);
+}
+
+static void run_model(fixture *f, uint64_t mask, unsigned operations) {
+    model_entry *model = malloc(MODEL_MAX * sizeof *model);
+    assert_non_null(model);
+    size_t n = 0;
+    location next = 1;
+    for (unsigned op = 0; op < operations; op++) {
+        uint64_t dice = random_next() % 100;
+        size_t growth_bias = op / 20000 % 2 == 0 ? 60 : 25;
+        size_t i = n > 0 ? random_next() % n : 0;
+        if ((dice < growth_bias || n == 0) && n < MODEL_MAX) {
+            model[n] = (model_entry){random_next() & mask, next++};
+            insert(f->index, model[n].hash, model[n].where);
+            n++;
+        } else if (dice < 75) {
+            remove_entry(f->index, model[i].hash, model[i].where);
+            assert_int_equal(find(f, model[i].hash, model[i].where), 0);
+            model[i] = model[--n];
+        } else if (dice < 90) {
+            hash_index_lock(f->index, model[i].hash);
+            hash_index_replace(f->index, model[i].hash, model[i].where, next);
+            hash_index_unlock(f->index, model[i].hash);
+            assert_int_equal(find(f, model[i].hash, model[i].where), 0);
+            model[i].where = next++;
+        } else {
+            assert_int_equal(find(f, model[i].hash, model[i].where), 1);
+        }
+    }
+    compare_all(f, model, n);
+    free(model);
+}
+
+static void random_operations_agree_with_a_plain_array(void **state) { run_model(*state, UINT64_MAX, 100000); }
+static void they_agree_when_all_keys_are_in_one_shard(void **state) { run_model(*state, UINT64_MAX >> 10, 100000); }
+static void they_agree_with_eight_bits_of_hash(void **state) { run_model(*state, 0xff, 30000); }
+static void they_agree_with_two_bits_of_hash(void **state) { run_model(*state, 3, 10000); }
+
+static void growth_loses_nothing_over_a_million_entries(void **state) {
+    fixture *f = *state;
+    const uint64_t n = 1000000;
+    for (uint64_t i = 0; i < n; i++)
+        insert(f->index, hash_of(i), i + 1);
+    assert_int_equal(hash_index_entries(f->index), n);
+    for (uint64_t i = 0; i < n; i++)
+        assert_int_equal(find(f, hash_of(i), i + 1), 1);
+    for (uint64_t i = n; i < n + 1000; i++)
+        assert_int_equal(find(f, hash_of(i), i + 1), 0);
+    assert_true(hash_index_bytes(f->index) < n * 21);
+}
+
+static int stop_at_third(void *ctx, uint64_t hash, location where) {
+    (void)hash;
+    (void)where;
+    return ++*(int *)ctx == 3 ? 77 : 0;
+}
+
+static void a_walk_ends_when_the_visitor_says_so(void **state) {
+    fixture *f = *state;
+    for (location l = 1; l <= 10; l++)
+        insert(f->index, random_next(), l);
+    int visited = 0;
+    hash_index_lock_all(f->index);
+    assert_int_equal(hash_index_visit_all(f->index, stop_at_third, &visited), 77);
+    hash_index_unlock_all(f->index);
+    assert_int_equal(visited, 3);
+    hash_index_quiesce(f->index);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+        TEST(an_empty_index_is_small_and_finds_nothing),
+        TEST(what_is_inserted_is_found_replaced_and_removed),
+        TEST(hashes_of_all_zero_and_all_one_bits_are_like_others),
+        TEST(a_code_of_the_match_function_ends_the_search),
+        TEST(five_thousand_entries_may_share_one_hash),
+        TEST(a_full_stash_does_not_grow_without_end),
+        TEST(random_operations_agree_with_a_plain_array),
+        TEST(they_agree_when_all_keys_are_in_one_shard),
+        TEST(they_agree_with_eight_bits_of_hash),
+        TEST(they_agree_with_two_bits_of_hash),
+        TEST(growth_loses_nothing_over_a_million_entries),
+        TEST(a_walk_ends_when_the_visitor_says_so),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,33 @@
+/* Names of the numbered files of a store. Strict, so that no other program's file is ever taken for one. */
+#include "src/base/check.h"
+#include "vlog/value_file.h"
+
+#include <string.h>
+
+#define ID_DIGITS 16
+#define SUFFIX_LETTERS 3
+
+static const char digits[] = "0123456789abcdef";
+
+void file_name(char name[FILE_NAME_SIZE], uint64_t id, const char *suffix) {
+    CHECK(strlen(suffix) == SUFFIX_LETTERS);
+    for (int i = 0; i < ID_DIGITS; i++)
+        name[i] = digits[(id >> (4 * (ID_DIGITS - 1 - i))) & 15];
+    name[ID_DIGITS] = '.';
+    memcpy(name + ID_DIGITS + 1, suffix, SUFFIX_LETTERS + 1);
+}
+
+bool file_name_parse(const char *name, uint64_t *id, char suffix[4]) {
+    if (strlen(name) != ID_DIGITS + 1 + SUFFIX_LETTERS || name[ID_DIGITS] != '.') return false;
+    uint64_t value = 0;
+    for (int i = 0; i < ID_DIGITS; i++) {
+        const char *digit = strchr(digits, name[i]);
+        if (digit == NULL) return false;
+        value = value << 4 | (uint64_t)(digit - digits);
+    }
+    const char *letters = name + ID_DIGITS + 1;
+    if (strcmp(letters, "seg") != 0 && strcmp(letters, "val") != 0 && strcmp(letters, "tab") != 0) return false;
+    *id = value;
+    memcpy(suffix, letters, SUFFIX_LETTERS + 1);
+    return true;
+}

@@ -1,0 +1,168 @@
+/* The value log's beginning and end: opening, closing, ids, small questions. */
+#include "vlog/log.h"
+
+#include "src/base/check.h"
+#include "src/base/status.h"
+#include "vlog/log_state.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void vlog_say(const vlog *log, int level, const char *format, ...) {
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    log->options.log(log->options.log_ctx, level, text);
+}
+
+int vlog_fail(vlog *log) {
+    atomic_store(&log->failed, true);
+    return CAIRN_FAILED;
+}
+
+int vlog_refuse_failed(cairn_error *error) {
+    return status_set(error, CAIRN_FAILED, "an earlier sync failed: no more writes until the store is reopened");
+}
+
+int vlog_create(os_dir *dir, const uint8_t store_id[16], uint64_t salt, cairn_error *error) {
+    manifest m;
+    manifest_init(&m, store_id);
+    m.next_id = 1;
+    m.version_ceiling = 1;
+    m.durable_place = 1;
+    int rc = manifest_store(&m, dir, salt, NULL, error);
+    manifest_release(&m);
+    return rc;
+}
+
+static int load_segments(vlog *log, cairn_error *error) {
+    for (size_t i = 0; i < log->manifest.count; i++) {
+        int rc = vlog_segments_reserve(log, error);
+        if (rc != CAIRN_OK) return rc;
+        segment *s = segment_new(&log->manifest.segments[i], log->options.salt);
+        if (s == NULL || segment_map_add(&log->map, s) != CAIRN_OK) {
+            segment_free(s);
+            return status_set(error, CAIRN_NO_MEMORY, "no memory for %zu segments", log->manifest.count);
+        }
+        log->segments[log->count++] = s;
+    }
+    return CAIRN_OK;
+}
+
+int vlog_open(vlog **out, const vlog_options *options, cairn_error *error) {
+    *out = NULL;
+    vlog *log = calloc(1, sizeof *log);
+    if (log == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory for the value log");
+    log->options = *options;
+    log->env = (value_file_env){.dir = options->dir, .store_id = log->options.store_id, .salt = options->salt};
+    os_mutex_init(&log->append_lock);
+    os_mutex_init(&log->manifest_lock);
+    os_mutex_init(&log->sync_lock);
+    os_cond_init(&log->prepared);
+    os_cond_init(&log->sync_done);
+    segment_files_init(&log->files, options->dir, options->read_only, options->readers, options->open_files_max);
+    footer_builder_init(&log->builder, SEGMENT_DATA_OFFSET);
+    manifest_init(&log->manifest, options->store_id);
+    int rc = segment_map_init(&log->map);
+    if (rc != CAIRN_OK) {
+        rc = status_set(error, rc, "no memory for the value log");
+        goto failed;
+    }
+    rc = manifest_load(&log->manifest, options->dir, options->store_id, options->salt, error);
+    if (rc == CAIRN_NOT_FOUND) rc = status_set(error, CAIRN_CORRUPT, "%s is missing", MANIFEST_NAME);
+    if (rc == CAIRN_OK) rc = load_segments(log, error);
+    if (rc != CAIRN_OK) goto failed;
+    log->next_id = log->manifest.next_id;
+    atomic_store(&log->version_ceiling, log->manifest.version_ceiling);
+    atomic_store(&log->next_version, log->manifest.version_ceiling);
+    atomic_store(&log->next_place, 1);
+    atomic_store(&log->durable_place, log->manifest.durable_place);
+    *out = log;
+    return CAIRN_OK;
+failed:
+    vlog_close(log);
+    return rc;
+}
+
+void vlog_close(vlog *log) {
+    if (log == NULL) return;
+    for (size_t i = 0; i < log->count; i++) {
+        segment_free(log->segments[i]);
+    }
+    free(log->segments);
+    footer_builder_release(&log->builder);
+    manifest_release(&log->manifest);
+    segment_map_release(&log->map);
+    segment_files_release(&log->files);
+    os_cond_destroy(&log->sync_done);
+    os_cond_destroy(&log->prepared);
+    os_mutex_destroy(&log->sync_lock);
+    os_mutex_destroy(&log->manifest_lock);
+    os_mutex_destroy(&log->append_lock);
+    free(log);
+}
+
+uint64_t vlog_next_place(vlog *log) {
+    os_mutex_lock(&log->append_lock);
+    uint64_t place = atomic_load(&log->next_place);
+    os_mutex_unlock(&log->append_lock);
+    return place;
+}
+
+uint64_t vlog_durable_place(const vlog *log) { return atomic_load(&log->durable_place); }
+uint64_t vlog_appended_place(const vlog *log) { return atomic_load(&log->next_place); }
+uint64_t vlog_appended_bytes(const vlog *log) { return atomic_load(&log->appended_bytes); }
+void vlog_sync_failed(vlog *log) { (void)vlog_fail(log); }
+bool vlog_failed(const vlog *log) { return atomic_load(&log->failed); }
+const value_file_env *vlog_value_env(const vlog *log) { return &log->env; }
+
+uint64_t vlog_reclaim_epoch(vlog *log) {
+    os_mutex_lock(&log->manifest_lock);
+    uint64_t reclaim_epoch = log->manifest.reclaim_epoch;
+    os_mutex_unlock(&log->manifest_lock);
+    return reclaim_epoch;
+}
+
+int vlog_new_file_id(vlog *log, uint64_t *id, cairn_error *error) {
+    if (vlog_failed(log)) return vlog_refuse_failed(error);
+    int rc = CAIRN_OK;
+    os_mutex_lock(&log->manifest_lock);
+    if (log->next_id == log->manifest.next_id) rc = vlog_store_manifest(log, error);
+    if (rc == CAIRN_OK) *id = log->next_id++;
+    os_mutex_unlock(&log->manifest_lock);
+    return rc;
+}
+
+/* ---- Accounting ---- */
+
+void vlog_live_add(vlog *log, location where) {
+    segment *s = segment_map_find(&log->map, location_address(where));
+    if (s != NULL) atomic_fetch_add(&s->live, location_units(where) * UNIT_BYTES);
+}
+
+void vlog_live_subtract(vlog *log, location where) {
+    segment *s = segment_map_find(&log->map, location_address(where));
+    if (s != NULL) atomic_fetch_sub(&s->live, location_units(where) * UNIT_BYTES);
+}
+
+void vlog_live_clear(vlog *log) {
+    for (size_t i = 0; i < log->count; i++) {
+        atomic_store(&log->segments[i]->live, 0);
+    }
+}
+
+vlog_usage vlog_usage_get(vlog *log) {
+    vlog_usage usage = {0};
+    os_mutex_lock(&log->append_lock);
+    usage.segments = log->count;
+    for (size_t i = 0; i < log->count; i++) {
+        usage.record_bytes += atomic_load(&log->segments[i]->end) - SEGMENT_DATA_OFFSET;
+        usage.live_bytes += atomic_load(&log->segments[i]->live);
+    }
+    os_mutex_unlock(&log->append_lock);
+    return usage;
+}

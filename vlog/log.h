@@ -1,0 +1,196 @@
+/* The value log: append, sync, read, walk, recover. Format: vlog/FORMAT.md.
+ *
+ * Locks, in the order in which they are taken (a stripe of the hash index comes before all of them):
+ *   append    the end of the log: active segment, spare, footer under way, next place and version, the list of full
+ *             segments; held over the write of a record, so records reach the file in the order of their places
+ *   manifest  the manifest and its replacement; a few milliseconds of syncs
+ *   sync      who leads a sync and who waits; never held during one
+ *   files     the cache of open segment files (vlog/segment.h); innermost
+ * Reads take none of them: the caller is inside the epoch.
+ *
+ * A failed sync is final (rule 12): `failed` is set, and every append and sync from then on is CAIRN_FAILED.
+ */
+#ifndef CAIRN_VLOG_LOG_H
+#define CAIRN_VLOG_LOG_H
+
+#include "include/cairn.h"
+#include "src/base/keyhash.h"
+#include "vlog/record.h"
+#include "vlog/segment.h"
+#include "vlog/value_file.h"
+
+typedef struct vlog vlog;
+
+typedef struct vlog_options {
+    os_dir *dir;
+    epoch *readers;
+    bool read_only;
+    uint8_t store_id[16];
+    uint64_t salt;
+    key_secret secret;      /* of the key hash, for segments whose footer must be made from records */
+    uint64_t hash_mask;     /* see key_hash_of */
+    uint64_t segment_bytes; /* whole granules */
+    size_t open_files_max;
+    void (*log)(void *ctx, int level, const char *message); /* never NULL */
+    void *log_ctx;
+} vlog_options;
+
+/* Writes the first manifest of a new store. */
+int vlog_create(os_dir *dir, const uint8_t store_id[16], uint64_t salt, cairn_error *error);
+
+/* Loads the manifest. Nothing can be appended or read before vlog_recover or vlog_resume. */
+int vlog_open(vlog **out, const vlog_options *options, cairn_error *error);
+void vlog_close(vlog *log); /* frees; syncs nothing */
+
+/* ---- Recovery ---- */
+
+typedef struct vlog_event {
+    uint8_t type, flags; /* PUT, DELETE or STREAM */
+    key_hash hash;
+    uint64_t place, version;
+    location where;
+} vlog_event;
+typedef int (*vlog_apply)(void *ctx, const vlog_event *event, cairn_error *error);
+
+typedef struct vlog_start {
+    uint64_t place;   /* events before it are not wanted */
+    uint64_t durable; /* places below it are known to be durable */
+} vlog_start;
+
+typedef struct vlog_recovered {
+    uint64_t records, bytes; /* replayed */
+    uint64_t trimmed;        /* bytes behind the cut */
+} vlog_recovered;
+
+/* Gives every event from start->place on to `apply`, in order of place, finds the cut, and, in a writable log, makes
+ * the log end there durably. CAIRN_CORRUPT when something that was durable is missing or damaged; nothing is changed
+ * then. */
+int vlog_recover(vlog *log, const vlog_start *start, vlog_apply apply, void *ctx, vlog_recovered *result,
+                 cairn_error *error);
+
+/* What a clean close keeps so that the next open need not look at the log: opaque bytes for the caller's checkpoint.
+ * The log is synced and idle. *out is malloc'ed. May seal the active segment instead of keeping its footer. */
+int vlog_suspend(vlog *log, uint8_t **out, size_t *size, cairn_error *error);
+/* CAIRN_OK: the log is ready, nothing needs recovery. CAIRN_NOT_FOUND: the bytes are not of this state of the log, or a
+ * file is not as they say: vlog_recover is needed. CAIRN_NO_MEMORY, CAIRN_IO. */
+int vlog_resume(vlog *log, const uint8_t *bytes, size_t size, cairn_error *error);
+
+/* Removes leftover files: segments that the manifest does not list, tables and new manifests, and value files for which
+ * `wanted` says no. */
+int vlog_remove_leftovers(vlog *log, bool (*wanted)(void *ctx, uint64_t value_file), void *ctx, cairn_error *error);
+
+/* ---- Writing ---- */
+
+typedef struct vlog_record {
+    uint8_t type, flags;
+    key_hash hash;
+    const void *key;
+    uint32_t key_size;
+    const void *payload; /* value, or the descriptor of a STREAM */
+    uint64_t payload_size;
+    uint64_t value_size;
+    uint64_t value_file; /* id in a STREAM */
+} vlog_record;
+
+typedef struct vlog_appended {
+    uint64_t place, version;
+    location where;
+} vlog_appended;
+
+/* Larger payloads belong into a value file. */
+uint64_t vlog_payload_max(const vlog *log);
+
+/* When it returns CAIRN_OK the record is written (safe from a process crash), in the order of its place. CAIRN_FULL and
+ * other failures leave nothing behind. The caller holds the stripe of the key. */
+int vlog_append(vlog *log, const vlog_record *record, vlog_appended *out, cairn_error *error);
+
+/* Returns when every place below `place` is durable. Threads that wait share a sync. Waits for others, holds no lock of
+ * the caller's (no stripe). */
+int vlog_sync(vlog *log, uint64_t place, cairn_error *error);
+uint64_t vlog_next_place(vlog *log);           /* takes the append lock */
+uint64_t vlog_durable_place(const vlog *log);  /* any thread, no lock */
+uint64_t vlog_appended_place(const vlog *log); /* next place, without the lock: may lag behind by the call under way */
+uint64_t vlog_appended_bytes(const vlog *log); /* bytes of records ever appended by this handle */
+bool vlog_failed(const vlog *log);
+void vlog_sync_failed(vlog *log); /* a sync of a value file failed: that is final as well */
+
+/* Upkeep, by one thread at a time: seals full segments that are synced, prepares the next segment when the active one
+ * is more than half full. Cheap when there is nothing to do. */
+int vlog_maintain(vlog *log, cairn_error *error);
+
+/* An id for a new value file, never used before. */
+int vlog_new_file_id(vlog *log, uint64_t *id, cairn_error *error);
+const value_file_env *vlog_value_env(const vlog *log);
+uint64_t vlog_reclaim_epoch(vlog *log);
+
+/* ---- Reading: inside the epoch ---- */
+
+/* The beginning of a record, decoded and verified: header, key and frame table. */
+typedef struct vlog_head {
+    record_header header;
+    segment *segment;
+    os_file *file;   /* valid inside the epoch */
+    uint64_t offset; /* of the record in its segment */
+    uint8_t *bytes;  /* `have` bytes of the record from its beginning; in `inline_bytes` or malloc'ed */
+    size_t have;
+    uint8_t inline_bytes[4096];
+} vlog_head;
+
+/* Reads at least the header, and up to `want` bytes of the record if it is that long. CAIRN_CORRUPT when there is no
+ * valid record of that length at that place. vlog_head_release in every case. */
+int vlog_head_read(vlog *log, location where, size_t want, vlog_head *head, cairn_error *error);
+void vlog_head_release(vlog_head *head);
+static inline const uint8_t *vlog_head_key(const vlog_head *head) { return record_key(head->bytes); }
+
+/* Moves a head, so that it outlives the epoch; refresh gives it its file again, inside a later one. */
+void vlog_head_move(vlog_head *to, vlog_head *from);
+int vlog_head_refresh(vlog *log, vlog_head *head, cairn_error *error);
+
+/* Reads [offset, offset + size) of the payload, which lies inside it, and verifies the frames that it touches. */
+int vlog_payload_read(vlog *log, const vlog_head *head, void *buf, uint64_t size, uint64_t offset, cairn_error *error);
+
+/* The payload where it lies (it is not empty), verified. May outlive the epoch. */
+typedef struct vlog_mapping vlog_mapping;
+int vlog_map(vlog *log, const vlog_head *head, vlog_mapping **mapping, const void **data, cairn_error *error);
+void vlog_unmap(vlog_mapping *mapping); /* NULL is nothing */
+
+/* The whole record in one allocation, *record (malloc), with its payload behind the header. One read where the record
+ * is small. Verified. */
+int vlog_record_read(vlog *log, location where, record_header *header, uint8_t **record, cairn_error *error);
+
+/* The value of this key into buf, verified, in one read where that is possible: CAIRN_OK and *value_size.
+ * VLOG_READ_OTHERWISE for everything else (another key, too long, damage, an error): the caller goes the ordinary way,
+ * which says what it is; buf may have been written to. */
+#define VLOG_READ_OTHERWISE 1
+int vlog_value_read(vlog *log, location where, const void *key, size_t key_size, void *buf, size_t cap,
+                    uint64_t *value_size, cairn_error *error);
+
+/* The error for a damaged record, naming file, offset and, when head is not NULL, the key. */
+int vlog_damaged(cairn_error *error, const segment *s, uint64_t offset, const vlog_head *head, const char *what);
+
+/* ---- Accounting ---- */
+
+void vlog_live_add(vlog *log, location where);      /* the index names it now */
+void vlog_live_subtract(vlog *log, location where); /* and now no more */
+void vlog_live_clear(vlog *log);                    /* nothing is live: before a recount */
+
+typedef struct vlog_usage {
+    uint64_t segments, record_bytes, live_bytes;
+} vlog_usage;
+vlog_usage vlog_usage_get(vlog *log);
+
+/* ---- Verification ---- */
+
+typedef struct vlog_verify {
+    void (*damage)(void *ctx, const cairn_error *error, const void *key, size_t key_size);
+    int (*progress)(void *ctx, uint64_t bytes); /* more bytes were verified; non-zero cancels */
+    /* Every intact STREAM record, to verify its file. */
+    int (*stream)(void *ctx, location where, const vlog_head *head, cairn_error *error);
+    void *ctx;
+    uint64_t records, bytes, damaged; /* counted */
+} vlog_verify;
+/* Every record of every segment up to the log's end at the time of the call: header, payload; headers and footers of
+ * the segments. */
+int vlog_verify_all(vlog *log, vlog_verify *verify, cairn_error *error);
+
+#endif

@@ -1,0 +1,76 @@
+/* The state behind vlog/log.h, for the files of this room only. Each field names the lock that guards it; the order of
+ * the locks is in vlog/log.h. */
+#ifndef CAIRN_VLOG_LOG_STATE_H
+#define CAIRN_VLOG_LOG_STATE_H
+
+#include "vlog/footer.h"
+#include "vlog/log.h"
+
+#include <stdatomic.h>
+
+/* How far each replacement of the manifest raises the version ceiling. */
+#define VERSION_CHUNK ((uint64_t)1 << 24)
+#define FILE_ID_CHUNK ((uint64_t)64) /* likewise for file ids */
+#define SEGMENT_BYTES_FIRST ((uint64_t)4 << 20)
+#define IO_PIECE_BYTES ((size_t)256 << 10) /* read, verified and copied while it is in the L2 cache */
+
+struct vlog {
+    vlog_options options; /* fixed */
+    value_file_env env;   /* fixed */
+    segment_map map;
+    segment_files files;
+
+    os_mutex append_lock;
+    os_cond prepared;                          /* append: `preparing` became false */
+    segment **segments;                        /* append: all, by id, which is the order of their places */
+    size_t count, capacity;                    /* append */
+    segment *active;                           /* append: NULL before the first append; always the last but the spare */
+    segment *spare;                            /* append: created ahead, empty */
+    bool preparing;                            /* append: upkeep is creating the spare */
+    bool started;                              /* append: this session has raised the version ceiling durably */
+    footer_builder builder;                    /* append: of the active segment */
+    _Atomic uint64_t next_place, next_version; /* written under append */
+    _Atomic uint64_t appended_bytes;           /* written under append */
+
+    os_mutex manifest_lock;
+    manifest manifest;                /* manifest */
+    uint64_t next_id;                 /* manifest: below manifest.next_id, which is what no crash forgets */
+    _Atomic uint64_t version_ceiling; /* written under manifest: what the durable manifest says */
+
+    os_mutex sync_lock;
+    os_cond sync_done;
+    bool syncing;                   /* sync: somebody leads one */
+    _Atomic uint64_t durable_place; /* written under sync, or before threads run */
+    atomic_bool failed;             /* only ever set */
+};
+
+void vlog_say(const vlog *log, int level, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int vlog_fail(vlog *log);                   /* marks the log failed; CAIRN_FAILED */
+int vlog_refuse_failed(cairn_error *error); /* the error of a failed log */
+
+/* roll.c; append lock held */
+int vlog_segments_reserve(vlog *log, cairn_error *error);
+void vlog_segments_remove(vlog *log, segment *s); /* out of array and map, file closed, freed */
+/* Makes an active segment with room for a record of `units`. */
+int vlog_make_room(vlog *log, uint64_t units, cairn_error *error);
+/* Writes the active segment's footer; it is then full, and there is no active one. */
+int vlog_finish_active(vlog *log, cairn_error *error);
+
+/* roll.c; manifest lock held: raises the ceiling and replaces the manifest. A failed sync fails the log. */
+int vlog_store_manifest(vlog *log, cairn_error *error);
+/* Puts what a full segment has become into its row of the manifest. Manifest lock held. */
+void vlog_manifest_seal(vlog *log, const segment *s);
+
+/* read.c: segment, file and offset of a location; CAIRN_CORRUPT when no record can be there. Inside the epoch. */
+int vlog_locate(vlog *log, location where, segment **s, os_file **file, uint64_t *offset, cairn_error *error);
+
+/* sync.c: syncs whatever may need it, footers included, also when no record is waiting. */
+int vlog_sync_files(vlog *log, cairn_error *error);
+
+/* recover.c: reads and checks the trailer of a file of that size: 1 usable, 0 damaged or none, or a code. */
+int vlog_read_trailer(const segment *s, os_file *file, uint64_t file_size, footer_trailer *t, cairn_error *error);
+
+/* A full segment has its footer and takes no more records. Append lock held. */
+static inline bool segment_full(const segment *s) { return s->sealed_size != 0; }
+
+#endif

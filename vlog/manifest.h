@@ -1,0 +1,53 @@
+/* The manifest: which segments the log consists of. Format: vlog/FORMAT.md. Not thread-safe: vlog/log.h says which lock
+ * guards the one that a store holds. */
+#ifndef CAIRN_VLOG_MANIFEST_H
+#define CAIRN_VLOG_MANIFEST_H
+
+#include "include/cairn.h"
+#include "src/os/os.h"
+
+#define MANIFEST_NAME "MANIFEST"
+#define MANIFEST_NEW_NAME "MANIFEST.NEW"
+#define GRANULE_BYTES ((uint64_t)1 << 20)
+#define GRANULE_COUNT ((uint64_t)1 << 26) /* of the whole address space */
+
+enum { SEGMENT_OPEN = 1, SEGMENT_SEALED = 2 };
+
+typedef struct manifest_segment {
+    uint64_t id, generation, base_granule, granules;
+    uint32_t state;
+    uint64_t sealed_size, trailer_checksum, first_place, end_place, lowest_version, record_end; /* of a sealed one */
+} manifest_segment;
+
+typedef struct manifest {
+    uint8_t store_id[16];
+    uint64_t compatible_features, sequence, reclaim_epoch, next_id, version_ceiling, durable_place;
+    manifest_segment *segments; /* ascending id; owned */
+    size_t count, capacity;
+} manifest;
+
+void manifest_init(manifest *m, const uint8_t store_id[16]);
+void manifest_release(manifest *m);
+
+/* CAIRN_OK; CAIRN_NOT_FOUND: there is no manifest; CAIRN_CORRUPT: damaged, or of another store (the message says what
+ * and where); CAIRN_UNSUPPORTED: newer; CAIRN_IO; CAIRN_NO_MEMORY. On failure *m is as after manifest_init. */
+int manifest_load(manifest *m, os_dir *dir, const uint8_t store_id[16], uint64_t salt, cairn_error *error);
+
+/* Counts m->sequence up and replaces the file durably. On failure the old file or the new one is there, whole; the
+ * sequence is not counted back. *synced_failed (may be NULL) tells whether it was a sync that failed. */
+int manifest_store(manifest *m, os_dir *dir, uint64_t salt, bool *sync_failed, cairn_error *error);
+
+/* Room for one more segment, so that the next manifest_add does not fail: CAIRN_OK or CAIRN_NO_MEMORY. */
+int manifest_reserve(manifest *m);
+manifest_segment *manifest_add(manifest *m, const manifest_segment *segment); /* id above all others */
+void manifest_remove(manifest *m, uint64_t id);
+manifest_segment *manifest_find(manifest *m, uint64_t id); /* NULL when absent */
+
+/* A free run of granules, next fit from where the youngest segment ends. CAIRN_FULL when the address space has none;
+ * CAIRN_NO_MEMORY. */
+int manifest_place_run(const manifest *m, uint64_t granules, uint64_t *base_granule);
+/* Sets *id to a segment whose run overlaps another's, or 0. Every run lies in the address space. CAIRN_OK or
+ * CAIRN_NO_MEMORY. */
+int manifest_find_overlap(const manifest *m, uint64_t *id);
+
+#endif

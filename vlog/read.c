@@ -1,0 +1,212 @@
+/* Reading records by their location. */
+#include "src/base/check.h"
+#include "src/base/status.h"
+#include "vlog/log_state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int vlog_damaged(cairn_error *error, const segment *s, uint64_t offset, const vlog_head *head, const char *what) {
+    char text[KEY_TEXT_SIZE] = "";
+    if (head != NULL) (void)key_text(text, vlog_head_key(head), head->header.key_size);
+    return status_set_at(error, CAIRN_CORRUPT, s->id, offset, "%s in segment %016llx.seg at offset %llu%s%s%s", what,
+                         (unsigned long long)s->id, (unsigned long long)offset, head != NULL ? ", key '" : "", text,
+                         head != NULL ? "'" : "");
+}
+
+int vlog_locate(vlog *log, location where, segment **s, os_file **file, uint64_t *offset, cairn_error *error) {
+    *s = segment_map_find(&log->map, location_address(where));
+    if (*s == NULL) {
+        return status_set(error, CAIRN_CORRUPT, "the index names address %llx, where no segment lies",
+                          (unsigned long long)location_address(where));
+    }
+    *offset = segment_offset(*s, where);
+    if (*offset < SEGMENT_DATA_OFFSET || location_units(where) * UNIT_BYTES > segment_capacity(*s) - *offset) {
+        return vlog_damaged(error, *s, *offset, NULL, "the index names a record beyond the end");
+    }
+    return segment_file(&log->files, *s, file, error);
+}
+
+static int read_exactly(const segment *s, os_file *file, void *buf, size_t size, uint64_t offset, cairn_error *error) {
+    size_t got = 0;
+    int rc = os_file_read(file, buf, size, offset, &got);
+    if (rc != 0) {
+        rc = status_os(error, rc, "cannot read segment %016llx.seg at offset %llu", (unsigned long long)s->id,
+                       (unsigned long long)offset);
+        if (error != NULL) {
+            error->segment = s->id;
+            error->offset = offset;
+        }
+        return rc;
+    }
+    if (got == size) return CAIRN_OK;
+    return vlog_damaged(error, s, offset + got, NULL, "the file ends inside a record");
+}
+
+/* Decodes the beginning of a record that the index says is `units` long. */
+static record_check decode(record_header *h, const uint8_t *bytes, size_t size, const segment *s, uint64_t offset,
+                           uint64_t units) {
+    record_check check = record_decode(h, bytes, size, units * UNIT_BYTES, s->seed + offset);
+    if (check == RECORD_VALID && h->units != units) return RECORD_INVALID;
+    return check;
+}
+
+static int grow_head(vlog_head *head, size_t size, cairn_error *error) {
+    uint8_t *grown = malloc(size);
+    if (grown == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory for the header of a record");
+    if (head->bytes != head->inline_bytes) free(head->bytes);
+    head->bytes = grown;
+    return CAIRN_OK;
+}
+
+int vlog_head_read(vlog *log, location where, size_t want, vlog_head *head, cairn_error *error) {
+    head->bytes = head->inline_bytes;
+    head->have = 0;
+    int rc = vlog_locate(log, where, &head->segment, &head->file, &head->offset, error);
+    if (rc != CAIRN_OK) return rc;
+    uint64_t units = location_units(where);
+    /* The header of a long record takes a block at least. */
+    if (units * UNIT_BYTES >= RECORD_BLOCK_ALIGNED_BYTES) want = max_u64(want, BLOCK_BYTES);
+    size_t size = min_u64(units * UNIT_BYTES, max_u64(want, RECORD_FIXED_BYTES));
+    for (;;) {
+        if (size > sizeof head->inline_bytes) rc = grow_head(head, size, error);
+        if (rc == CAIRN_OK) rc = read_exactly(head->segment, head->file, head->bytes, size, head->offset, error);
+        if (rc != CAIRN_OK) return rc;
+        head->have = size;
+        switch (decode(&head->header, head->bytes, size, head->segment, head->offset, units)) {
+        case RECORD_VALID:
+            return CAIRN_OK;
+        case RECORD_SHORT:
+            if (head->header.header_size > size) {
+                size = head->header.header_size;
+                continue;
+            }
+            /* fall through */
+        default:
+            return vlog_damaged(error, head->segment, head->offset, NULL, "the header of a record is damaged");
+        }
+    }
+}
+
+void vlog_head_release(vlog_head *head) {
+    if (head->bytes != head->inline_bytes) free(head->bytes);
+    head->bytes = head->inline_bytes;
+}
+
+void vlog_head_move(vlog_head *to, vlog_head *from) {
+    *to = *from;
+    if (from->bytes == from->inline_bytes) to->bytes = to->inline_bytes;
+    from->bytes = from->inline_bytes;
+}
+
+int vlog_head_refresh(vlog *log, vlog_head *head, cairn_error *error) {
+    return segment_file(&log->files, head->segment, &head->file, error);
+}
+
+static const uint8_t *table_entry(const uint8_t *record, const record_header *h, uint64_t frame) {
+    return record + record_table_offset(h->key_size) + 8 * frame;
+}
+
+static int bad_frame(const vlog_head *head, uint64_t frame, cairn_error *error) {
+    uint64_t offset = head->offset + head->header.header_size + frame * FRAME_BYTES;
+    return vlog_damaged(error, head->segment, offset, head, "a value is damaged");
+}
+
+/* A frame of which only a part is wanted goes through a buffer. */
+static int read_part(const vlog_head *head, uint8_t *out, uint64_t size, uint64_t offset, cairn_error *error) {
+    uint64_t frame = offset / FRAME_BYTES, begin = frame * FRAME_BYTES;
+    size_t length = min_u64(FRAME_BYTES, head->header.stored_size - begin);
+    uint8_t *buffer = malloc(length);
+    if (buffer == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory to read a frame");
+    int rc =
+        read_exactly(head->segment, head->file, buffer, length, head->offset + head->header.header_size + begin, error);
+    if (rc == CAIRN_OK && frames_verify(table_entry(head->bytes, &head->header, frame), buffer, length) != UINT64_MAX) {
+        rc = bad_frame(head, frame, error);
+    }
+    if (rc == CAIRN_OK) memcpy(out, buffer + (offset - begin), size);
+    free(buffer);
+    return rc;
+}
+
+/* Whole frames go where they are wanted, in pieces that are still in the cache when they are verified. */
+static int read_whole(const vlog_head *head, uint8_t *out, uint64_t size, uint64_t offset, cairn_error *error) {
+    for (uint64_t done = 0; done < size;) {
+        size_t piece = min_u64(IO_PIECE_BYTES, size - done);
+        uint64_t frame = (offset + done) / FRAME_BYTES;
+        int rc = read_exactly(head->segment, head->file, out + done, piece,
+                              head->offset + head->header.header_size + offset + done, error);
+        if (rc != CAIRN_OK) return rc;
+        uint64_t bad = frames_verify(table_entry(head->bytes, &head->header, frame), out + done, piece);
+        if (bad != UINT64_MAX) return bad_frame(head, frame + bad, error);
+        done += piece;
+    }
+    return CAIRN_OK;
+}
+
+int vlog_payload_read(vlog *log, const vlog_head *head, void *buf, uint64_t size, uint64_t offset, cairn_error *error) {
+    (void)log;
+    uint64_t stored = head->header.stored_size, end = offset + size;
+    CHECK(offset <= stored && size <= stored - offset);
+    uint8_t *out = buf;
+    int rc = CAIRN_OK;
+    while (rc == CAIRN_OK && offset < end) {
+        uint64_t in_frame = offset % FRAME_BYTES, whole_end = end == stored ? end : end - end % FRAME_BYTES;
+        uint64_t piece;
+        if (in_frame != 0 || whole_end <= offset) {
+            piece = min_u64(FRAME_BYTES - in_frame, end - offset);
+            rc = read_part(head, out, piece, offset, error);
+        } else {
+            piece = whole_end - offset;
+            rc = read_whole(head, out, piece, offset, error);
+        }
+        out += piece;
+        offset += piece;
+    }
+    return rc;
+}
+
+int vlog_record_read(vlog *log, location where, record_header *header, uint8_t **record, cairn_error *error) {
+    *record = NULL;
+    vlog_head head = {.bytes = NULL};
+    int rc = vlog_locate(log, where, &head.segment, &head.file, &head.offset, error);
+    if (rc != CAIRN_OK) return rc;
+    uint64_t length = location_units(where) * UNIT_BYTES;
+    uint8_t *bytes = malloc(length);
+    if (bytes == NULL)
+        return status_set(error, CAIRN_NO_MEMORY, "no memory for a record of %llu bytes", (unsigned long long)length);
+    size_t have = min_u64(length, IO_PIECE_BYTES);
+    rc = read_exactly(head.segment, head.file, bytes, have, head.offset, error);
+    if (rc != CAIRN_OK) goto done;
+    record_check check = decode(&head.header, bytes, have, head.segment, head.offset, location_units(where));
+    if (check == RECORD_SHORT && head.header.header_size > have) {
+        rc = read_exactly(head.segment, head.file, bytes + have, head.header.header_size - have, head.offset + have,
+                          error);
+        if (rc != CAIRN_OK) goto done;
+        have = head.header.header_size;
+        check = decode(&head.header, bytes, have, head.segment, head.offset, location_units(where));
+    }
+    if (check != RECORD_VALID) {
+        rc = vlog_damaged(error, head.segment, head.offset, NULL, "the header of a record is damaged");
+        goto done;
+    }
+    head.bytes = bytes;
+    head.have = have;
+    /* What the first read brought is verified as it lies; the rest comes by whole frames. */
+    uint64_t stored = head.header.stored_size;
+    uint64_t there = min_u64(have - head.header.header_size, stored);
+    if (there < stored) there -= there % FRAME_BYTES;
+    uint64_t bad = frames_verify(table_entry(bytes, &head.header, 0), bytes + head.header.header_size, there);
+    if (bad != UINT64_MAX) {
+        rc = bad_frame(&head, bad, error);
+    } else if (there < stored) {
+        rc = vlog_payload_read(log, &head, bytes + head.header.header_size + there, stored - there, there, error);
+    }
+done:
+    if (rc == CAIRN_OK) {
+        *header = head.header;
+        *record = bytes;
+    } else {
+        free(bytes);
+    }
+    return rc;
+}

@@ -1,0 +1,198 @@
+/* The header codec of records. Format: vlog/FORMAT.md, "Record".
+ *
+ * One set of rules (fields_agree) holds on both sides: record_encode CHECKs it, record_decode refuses what breaks it.
+ * So a header that was decoded says nothing that record_layout would not have said, and its lengths can be trusted as
+ * far as `available` went. What needs the record's own offset (that a long record begins on a block) is the walker's to
+ * check.
+ */
+#include "vlog/record.h"
+
+#include "include/cairn.h"
+#include "src/base/check.h"
+#include "src/base/checksum.h"
+#include "src/base/codec.h"
+#include "src/base/location.h"
+
+#define CODEC_RAW 0u
+#define STREAM_PAYLOAD_BYTES 64u /* a value_descriptor */
+#define BLOCK_UNITS (BLOCK_BYTES / UNIT_BYTES)
+#define BLOCK_ALIGNED_UNITS (RECORD_BLOCK_ALIGNED_BYTES / UNIT_BYTES)
+
+enum field_offset {
+    AT_CHECKSUM = 0,
+    AT_MAGIC = 8,
+    AT_TYPE = 12,
+    AT_FLAGS = 13,
+    AT_CODEC = 14,
+    AT_FRAME_SHIFT = 15,
+    AT_HEADER_SIZE = 16,
+    AT_KEY_SIZE = 20,
+    AT_UNITS = 24,
+    AT_PLACE = 32,
+    AT_VERSION = 40,
+    AT_DURABLE_PLACE = 48,
+    AT_VALUE_SIZE = 56,
+    AT_STORED_SIZE = 64, /* from here on not in a SKIP */
+    AT_EXPIRES_AT_MS = 72,
+    AT_KEY = 80
+};
+
+_Static_assert(AT_STORED_SIZE == RECORD_SKIP_HEADER_BYTES, "a SKIP ends before the stored size");
+_Static_assert(AT_KEY == RECORD_FIXED_BYTES, "the key follows the fixed part");
+_Static_assert(RECORD_KEY_MAX == CAIRN_KEY_SIZE_MAX, "every key fits a record");
+_Static_assert(RECORD_FIXED_BYTES + RECORD_KEY_MAX + 8 * (RECORD_PAYLOAD_MAX / FRAME_BYTES) + 16 <= RECORD_HEADER_MAX,
+               "the longest key and the longest table fit the longest header");
+
+uint64_t file_seed(uint64_t salt, uint64_t id, uint64_t generation) {
+    uint8_t bytes[24];
+    le64_put(bytes, salt);
+    le64_put(bytes + 8, id);
+    le64_put(bytes + 16, generation);
+    return checksum(bytes, sizeof bytes, 0);
+}
+
+/* A length of 64 KiB or more becomes whole blocks first. Rounding to a representable length then keeps it so: its step
+ * is a power of two, either no more than a block, and nothing changes, or a whole number of blocks. */
+static uint64_t units_of(uint64_t bytes) {
+    uint64_t units = length_round(round_up(bytes, UNIT_BYTES) / UNIT_BYTES);
+    if (units >= BLOCK_ALIGNED_UNITS) units = length_round(round_up(units, BLOCK_UNITS));
+    return units;
+}
+
+uint32_t record_header_size(uint32_t key_size, uint64_t frames, bool on_block) {
+    return (uint32_t)round_up(record_table_offset(key_size) + 8 * frames, on_block ? BLOCK_BYTES : 16);
+}
+
+void record_layout(record_header *header) {
+    CHECK(header->type != RECORD_SKIP && header->stored_size <= RECORD_PAYLOAD_MAX);
+    CHECK(header->key_size >= 1 && header->key_size <= RECORD_KEY_MAX);
+    uint64_t frames = frames_of(header->stored_size);
+    header->header_size = record_header_size(header->key_size, frames, false);
+    if (header->header_size + header->stored_size >= RECORD_BLOCK_ALIGNED_BYTES)
+        header->header_size = record_header_size(header->key_size, frames, true);
+    header->units = units_of(header->header_size + header->stored_size);
+    header->codec = CODEC_RAW;
+    header->frame_shift = header->stored_size == 0 ? 0 : FRAME_SHIFT;
+}
+
+uint64_t record_align(uint64_t offset, uint64_t units) {
+    return round_up(offset, units >= BLOCK_ALIGNED_UNITS ? BLOCK_BYTES : UNIT_BYTES);
+}
+
+/* Sizes of key, value and payload as the type wants them. */
+static bool sizes_agree(const record_header *h) {
+    if (h->key_size < 1 || h->key_size > RECORD_KEY_MAX) return false;
+    switch (h->type) {
+    case RECORD_PUT:
+        return h->stored_size <= RECORD_PAYLOAD_MAX && h->value_size == h->stored_size;
+    case RECORD_DELETE:
+        return h->stored_size == 0 && h->value_size == 0;
+    case RECORD_STREAM:
+        return h->stored_size == STREAM_PAYLOAD_BYTES && h->value_size <= CAIRN_VALUE_SIZE_MAX;
+    default:
+        return false;
+    }
+}
+
+static bool fields_agree(const record_header *h) {
+    if (h->place == UINT64_MAX || h->durable_place > h->place) return false;
+    if (h->expires_at_ms != 0) return false; /* reserved in version 1.0 */
+    if (h->type == RECORD_SKIP) {
+        return h->flags == 0 && h->codec == 0 && h->frame_shift == 0 && h->header_size == RECORD_SKIP_HEADER_BYTES &&
+               h->key_size == 0 && h->units >= 1 && h->version == 0 && h->value_size == 0;
+    }
+    if ((h->flags & ~RECORD_COLLIDES) != 0 || h->version == 0 || !sizes_agree(h)) return false;
+    record_header expected = *h;
+    record_layout(&expected);
+    return h->header_size == expected.header_size && h->units == expected.units && h->codec == expected.codec &&
+           h->frame_shift == expected.frame_shift;
+}
+
+/* The first 64 bytes, which a SKIP has as well, but for the checksum. */
+static void encode_common(uint8_t *out, const record_header *h) {
+    le32_put(out + AT_MAGIC, RECORD_MAGIC);
+    out[AT_TYPE] = h->type;
+    out[AT_FLAGS] = h->flags;
+    out[AT_CODEC] = h->codec;
+    out[AT_FRAME_SHIFT] = h->frame_shift;
+    le32_put(out + AT_HEADER_SIZE, h->header_size);
+    le32_put(out + AT_KEY_SIZE, h->key_size);
+    le64_put(out + AT_UNITS, h->units);
+    le64_put(out + AT_PLACE, h->place);
+    le64_put(out + AT_VERSION, h->version);
+    le64_put(out + AT_DURABLE_PLACE, h->durable_place);
+    le64_put(out + AT_VALUE_SIZE, h->value_size);
+}
+
+static uint64_t header_checksum(const uint8_t *bytes, uint32_t header_size, uint64_t seed) {
+    return checksum(bytes + AT_MAGIC, header_size - AT_MAGIC, seed);
+}
+
+void record_encode(uint8_t *out, const record_header *header, const void *key, const uint64_t *frames, uint64_t seed) {
+    CHECK(header->type != RECORD_SKIP && fields_agree(header));
+    encode_common(out, header);
+    le64_put(out + AT_STORED_SIZE, header->stored_size);
+    le64_put(out + AT_EXPIRES_AT_MS, header->expires_at_ms);
+    memcpy(out + AT_KEY, key, header->key_size);
+
+    size_t table_offset = record_table_offset(header->key_size);
+    memset(out + AT_KEY + header->key_size, 0, table_offset - AT_KEY - header->key_size);
+    uint64_t frame_count = frames_of(header->stored_size);
+    for (uint64_t i = 0; i < frame_count; i++)
+        le64_put(out + table_offset + 8 * i, frames[i]);
+    size_t table_end = table_offset + 8 * frame_count;
+    memset(out + table_end, 0, header->header_size - table_end);
+
+    le64_put(out + AT_CHECKSUM, header_checksum(out, header->header_size, seed));
+}
+
+void record_encode_skip(uint8_t out[RECORD_SKIP_HEADER_BYTES], uint64_t units, uint64_t place, uint64_t durable_place,
+                        uint64_t seed) {
+    record_header header = {.type = RECORD_SKIP,
+                            .header_size = RECORD_SKIP_HEADER_BYTES,
+                            .units = units,
+                            .place = place,
+                            .durable_place = durable_place};
+    CHECK(fields_agree(&header));
+    encode_common(out, &header);
+    le64_put(out + AT_CHECKSUM, header_checksum(out, RECORD_SKIP_HEADER_BYTES, seed));
+}
+
+static void decode_fields(record_header *h, const uint8_t *in) {
+    *h = (record_header){.type = in[AT_TYPE],
+                         .flags = in[AT_FLAGS],
+                         .codec = in[AT_CODEC],
+                         .frame_shift = in[AT_FRAME_SHIFT],
+                         .header_size = le32_get(in + AT_HEADER_SIZE),
+                         .key_size = le32_get(in + AT_KEY_SIZE),
+                         .units = le64_get(in + AT_UNITS),
+                         .place = le64_get(in + AT_PLACE),
+                         .version = le64_get(in + AT_VERSION),
+                         .durable_place = le64_get(in + AT_DURABLE_PLACE),
+                         .value_size = le64_get(in + AT_VALUE_SIZE)};
+    if (h->header_size > RECORD_SKIP_HEADER_BYTES) { /* at least 80: a multiple of 16 */
+        h->stored_size = le64_get(in + AT_STORED_SIZE);
+        h->expires_at_ms = le64_get(in + AT_EXPIRES_AT_MS);
+    }
+}
+
+record_check record_decode(record_header *header, const uint8_t *in, size_t size, uint64_t available, uint64_t seed) {
+    if (size < RECORD_SKIP_HEADER_BYTES || le32_get(in + AT_MAGIC) != RECORD_MAGIC) return RECORD_INVALID;
+    uint32_t header_size = le32_get(in + AT_HEADER_SIZE);
+    if (header_size < RECORD_SKIP_HEADER_BYTES || header_size > RECORD_HEADER_MAX || header_size % 16 != 0 ||
+        header_size > available)
+        return RECORD_INVALID;
+    if (header_size > size) {
+        *header = (record_header){.header_size = header_size};
+        return RECORD_SHORT;
+    }
+    if (le64_get(in + AT_CHECKSUM) != header_checksum(in, header_size, seed)) return RECORD_INVALID;
+
+    record_header decoded;
+    decode_fields(&decoded, in);
+    uint64_t bytes;
+    if (!fields_agree(&decoded) || mul_overflows(decoded.units, UNIT_BYTES, &bytes) || bytes > available)
+        return RECORD_INVALID;
+    *header = decoded;
+    return RECORD_VALID;
+}

@@ -1,0 +1,76 @@
+/* Records of the value log: header codec. Format: vlog/FORMAT.md. */
+#ifndef CAIRN_VLOG_RECORD_H
+#define CAIRN_VLOG_RECORD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define BLOCK_BYTES ((uint64_t)4096)
+#define RECORD_MAGIC 0x636572c7u
+#define RECORD_SKIP_HEADER_BYTES 64u
+#define RECORD_FIXED_BYTES 80u
+#define RECORD_BLOCK_ALIGNED_BYTES ((uint64_t)65536) /* records of this length and more begin on a block */
+#define FRAME_SHIFT 16u
+#define FRAME_BYTES ((uint64_t)1 << FRAME_SHIFT)
+#define RECORD_KEY_MAX 65536u
+/* No header is longer: fixed part, key, and a table for the largest payload that a record in a segment may hold. */
+#define RECORD_HEADER_MAX ((uint32_t)1 << 20)
+#define RECORD_PAYLOAD_MAX ((uint64_t)1 << 32) /* its frame table is 512 KiB */
+
+typedef enum record_type { RECORD_PUT = 1, RECORD_DELETE = 2, RECORD_SKIP = 3, RECORD_STREAM = 4 } record_type;
+#define RECORD_COLLIDES 1u
+
+typedef struct record_header {
+    uint8_t type, flags, codec, frame_shift;
+    uint32_t header_size, key_size;
+    uint64_t units; /* length of the whole record */
+    uint64_t place, version, durable_place;
+    uint64_t value_size, stored_size, expires_at_ms;
+} record_header;
+
+static inline uint64_t frames_of(uint64_t size) { return size / FRAME_BYTES + (size % FRAME_BYTES != 0); }
+
+/* Bytes before the payload. A record that begins on a block has its payload on one as well: copies to and from the page
+ * cache cost up to twice as much where source and target are not aligned alike. */
+uint32_t record_header_size(uint32_t key_size, uint64_t frames, bool on_block);
+
+/* Fills header_size, units, codec and frame_shift of a record from type, key_size and stored_size. stored_size is at
+ * most RECORD_PAYLOAD_MAX. */
+void record_layout(record_header *header);
+
+/* Where a record of this length may begin at or after `offset`. */
+uint64_t record_align(uint64_t offset, uint64_t units);
+
+/* Encodes header, key and frame table into out[header->header_size]. `frames` has frames_of(stored_size) checksums. */
+void record_encode(uint8_t *out, const record_header *header, const void *key, const uint64_t *frames, uint64_t seed);
+void record_encode_skip(uint8_t out[RECORD_SKIP_HEADER_BYTES], uint64_t units, uint64_t place, uint64_t durable_place,
+                        uint64_t seed);
+
+typedef enum record_check {
+    RECORD_VALID,
+    RECORD_SHORT,  /* `size` bytes are not the whole header; header->header_size says how many are needed */
+    RECORD_INVALID /* not a record, or a damaged one */
+} record_check;
+
+/* Decodes a header from `size` bytes at `in`, verifying checksum and every field against the others and against
+ * `available`, the bytes from the record's beginning to where the segment may hold records at most. Nothing is trusted
+ * before: with fewer than RECORD_SKIP_HEADER_BYTES bytes the result is RECORD_INVALID. On RECORD_SHORT only header_size
+ * is set, at most RECORD_HEADER_MAX and `available`. */
+record_check record_decode(record_header *header, const uint8_t *in, size_t size, uint64_t available, uint64_t seed);
+
+static inline const uint8_t *record_key(const uint8_t *in) { return in + RECORD_FIXED_BYTES; }
+/* Offset of the frame table in the header. */
+static inline size_t record_table_offset(uint32_t key_size) {
+    return (RECORD_FIXED_BYTES + key_size + 7u) & ~(size_t)7;
+}
+
+uint64_t file_seed(uint64_t salt, uint64_t id, uint64_t generation);
+
+/* Checksums of the frames of a value: frames_of(size) of them. */
+void frames_compute(uint64_t *out, const void *value, uint64_t size);
+/* Verifies `size` bytes (whole frames, the last may be short when it is the value's last) against an encoded table from
+ * its first entry on. Returns the number of the first frame that differs, or UINT64_MAX. */
+uint64_t frames_verify(const uint8_t *table, const void *data, uint64_t size);
+
+#endif

@@ -1,0 +1,355 @@
+/* Recovery: what the log holds from a place on, and where it ends. vlog/FORMAT.md tells the four steps and why a prefix
+ * survives. Nothing is written before everything has been read and found consistent; what is then written is
+ * repair.c's. */
+#include "vlog/recover.h"
+
+#include "src/base/check.h"
+#include "src/base/status.h"
+#include "vlog/log_state.h"
+#include "vlog/walk.h"
+
+#include <stdlib.h>
+
+static int deliver(recovery *r, const vlog_event *event, cairn_error *error) {
+    if (event->type == RECORD_SKIP || event->place < r->start.place) return CAIRN_OK;
+    r->result->records++;
+    r->result->bytes += location_units(event->where) * UNIT_BYTES;
+    return r->apply(r->ctx, event, error);
+}
+
+static vlog_event event_of(const segment *s, uint64_t offset, uint64_t units, uint8_t type, uint8_t flags,
+                           uint64_t place, uint64_t version) {
+    location_kind kind = type == RECORD_STREAM ? LOCATION_STREAM : LOCATION_VALUE;
+    return (vlog_event){.type = type,
+                        .flags = flags,
+                        .place = place,
+                        .version = version,
+                        .where = segment_location(s, offset, units, kind)};
+}
+
+static vlog_event event_of_walker(const recovery *r, const walker *w) {
+    const record_header *h = &w->header;
+    vlog_event event = event_of(w->segment, w->offset, h->units, h->type, h->flags, h->place, h->version);
+    if (h->type != RECORD_SKIP) {
+        const vlog_options *o = &r->log->options;
+        event.hash = key_hash_of(&o->secret, record_key(w->bytes), h->key_size, o->hash_mask);
+    }
+    return event;
+}
+
+/* ---- Sealed segments ---- */
+
+int vlog_read_trailer(const segment *s, os_file *file, uint64_t file_size, footer_trailer *t, cairn_error *error) {
+    uint8_t bytes[FOOTER_TRAILER_BYTES];
+    size_t got = 0;
+    if (file_size < SEGMENT_DATA_OFFSET + sizeof bytes) return 0;
+    int rc = os_file_read(file, bytes, sizeof bytes, file_size - sizeof bytes, &got);
+    if (rc != 0) return status_os(error, rc, "cannot read segment %016llx.seg", (unsigned long long)s->id);
+    return got == sizeof bytes && footer_trailer_decode(t, bytes, file_size, s->seed);
+}
+
+/* 1: all events of the footer are delivered; 0: the footer is damaged; or a code. */
+static int replay_footer(recovery *r, const segment *s, os_file *file, cairn_error *error) {
+    footer_trailer t;
+    footer_reader reader;
+    footer_entry e;
+    int rc = vlog_read_trailer(s, file, s->sealed_size, &t, error);
+    if (rc <= 0) return rc;
+    if (t.checksum != s->trailer_checksum) return 0;
+    uint8_t *entries = malloc(max_u64(t.entries_size, 1));
+    if (entries == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory for a footer");
+    size_t got = 0;
+    int os_rc = os_file_read(file, entries, t.entries_size, t.entries_offset, &got);
+    if (os_rc != 0) {
+        rc = status_os(error, os_rc, "cannot read segment %016llx.seg", (unsigned long long)s->id);
+    } else if (got != t.entries_size || !footer_reader_init(&reader, &t, entries, SEGMENT_DATA_OFFSET, s->seed)) {
+        rc = 0;
+    } else {
+        int next;
+        rc = CAIRN_OK;
+        while (rc == CAIRN_OK && (next = footer_reader_next(&reader, &e)) == 1) {
+            vlog_event event = event_of(s, e.offset, e.units, e.type, e.flags, e.place, e.version);
+            event.hash = e.hash;
+            rc = deliver(r, &event, error);
+        }
+        if (rc == CAIRN_OK) rc = next == 0;
+    }
+    free(entries);
+    return rc;
+}
+
+static int replay_by_records(recovery *r, const segment *s, os_file *file, cairn_error *error) {
+    walker w;
+    uint64_t end = atomic_load(&s->end), expected = s->first_place;
+    int rc = walker_init(&w, s, file, SEGMENT_DATA_OFFSET, end, error);
+    if (rc != CAIRN_OK) return rc;
+    while ((rc = walker_next(&w, error)) == 1 && w.header.place == expected) {
+        vlog_event event = event_of_walker(r, &w);
+        rc = deliver(r, &event, error);
+        if (rc != CAIRN_OK) break;
+        expected++;
+    }
+    if (rc >= 0 && (w.offset != end || expected != s->end_place)) {
+        rc = vlog_damaged(error, s, w.offset, NULL, "footer and a record are damaged");
+    }
+    walker_release(&w);
+    return rc;
+}
+
+static int replay_sealed(recovery *r, segment *s, cairn_error *error) {
+    os_file *file = NULL;
+    os_file_info info;
+    epoch_guard guard = epoch_enter(r->log->options.readers);
+    int rc = segment_file(&r->log->files, s, &file, error);
+    if (rc != CAIRN_OK) goto done;
+    int os_rc = os_file_info_get(file, &info);
+    if (os_rc != 0) {
+        rc = status_os(error, os_rc, "cannot look at segment %016llx.seg", (unsigned long long)s->id);
+    } else if (info.size != s->sealed_size) {
+        rc = vlog_damaged(error, s, info.size, NULL, "a sealed segment has another size than the manifest says: end");
+    } else {
+        rc = replay_footer(r, s, file, error);
+        if (rc == 0) {
+            vlog_say(r->log, CAIRN_LOG_WARNING, "footer of segment %016llx.seg is damaged: replaying its records",
+                     (unsigned long long)s->id);
+            rc = replay_by_records(r, s, file, error);
+        }
+        if (rc > 0) rc = CAIRN_OK;
+    }
+done:
+    epoch_exit(r->log->options.readers, guard);
+    return rc;
+}
+
+/* ---- Open segments ---- */
+
+/* What lies behind the last valid record: how far the headers there say that the log was durable. */
+static int survey_rest(recovery *r, walker *w, cairn_error *error) {
+    footer_trailer t;
+    os_file_info info;
+    int os_rc = os_file_info_get(w->file, &info);
+    if (os_rc != 0) return status_os(error, os_rc, "cannot look at a segment");
+    int rc = vlog_read_trailer(w->segment, w->file, info.size, &t, error);
+    if (rc < 0) return rc;
+    if (rc == 1 && t.entries_offset == w->offset) return CAIRN_OK;
+    r->result->trimmed += info.size > w->offset ? info.size - w->offset : 0;
+    while ((rc = walker_resync(w, error)) == 1) {
+        r->durable = max_u64(r->durable, w->header.durable_place);
+        while ((rc = walker_next(w, error)) == 1) {
+            r->durable = max_u64(r->durable, w->header.durable_place);
+        }
+        if (rc < 0) break;
+    }
+    return rc;
+}
+
+/* Finds how far the places run on, and the known durable place. */
+static int survey(recovery *r, tail *t, cairn_error *error) {
+    walker w;
+    segment *s = t->segment;
+    int rc = segment_file(&r->log->files, s, &t->file, error);
+    if (rc == CAIRN_OK) rc = segment_check_header(s, t->file, r->log->options.store_id, error);
+    if (rc != CAIRN_OK) return rc;
+    rc = walker_init(&w, s, t->file, SEGMENT_DATA_OFFSET, UINT64_MAX, error);
+    if (rc != CAIRN_OK) return rc;
+    uint64_t lost = 0;
+    while ((rc = walker_next(&w, error)) == 1) {
+        r->durable = max_u64(r->durable, w.header.durable_place);
+        if (lost == 0 && w.header.place == r->expected) {
+            r->expected++;
+            t->end = w.next;
+            r->last = t;
+        } else {
+            lost += w.next - w.offset;
+        }
+    }
+    if (rc == 0) rc = survey_rest(r, &w, error);
+    r->result->trimmed += lost;
+    walker_release(&w);
+    return rc;
+}
+
+static int survey_all(recovery *r, cairn_error *error) {
+    vlog *log = r->log;
+    for (size_t i = 0; i < log->count; i++) {
+        segment *s = log->segments[i];
+        if (s->state == SEGMENT_SEALED) {
+            r->expected = max_u64(r->expected, s->end_place);
+            continue;
+        }
+        atomic_store(&s->pinned, true);
+        tail *t = &r->tails[r->tail_count++];
+        *t = (tail){.segment = s, .end = SEGMENT_DATA_OFFSET, .doubtful = UINT64_MAX};
+        footer_builder_init(&t->builder, SEGMENT_DATA_OFFSET);
+        int rc = survey(r, t, error);
+        if (rc != CAIRN_OK) return rc;
+    }
+    if (r->durable <= r->expected) return CAIRN_OK;
+    const segment *s = r->last != NULL ? r->last->segment : log->count > 0 ? log->segments[log->count - 1] : NULL;
+    if (s == NULL)
+        return status_set(error, CAIRN_CORRUPT, "the log is empty, but was durable up to place %llu",
+                          (unsigned long long)r->durable);
+    return vlog_damaged(error, s, r->last != NULL ? r->last->end : SEGMENT_DATA_OFFSET, NULL,
+                        "a record that was durable is missing or damaged");
+}
+
+/* 1: intact; 0: damaged; or a code. */
+static int payload_intact(recovery *r, const walker *w, cairn_error *error) {
+    vlog_head head = {.header = w->header,
+                      .segment = (segment *)(uintptr_t)w->segment,
+                      .file = w->file,
+                      .offset = w->offset,
+                      .bytes = (uint8_t *)(uintptr_t)w->bytes,
+                      .have = w->header.header_size};
+    for (uint64_t done = 0; done < w->header.stored_size;) {
+        uint64_t piece = min_u64(IO_PIECE_BYTES, w->header.stored_size - done);
+        int rc = vlog_payload_read(r->log, &head, r->scratch, piece, done, error);
+        if (rc == CAIRN_CORRUPT) return 0;
+        if (rc != CAIRN_OK) return rc;
+        done += piece;
+    }
+    return 1;
+}
+
+static int add_to_footer(tail *t, const walker *w, const vlog_event *event, uint64_t file_id, cairn_error *error) {
+    if (footer_builder_reserve(&t->builder) != CAIRN_OK) {
+        return status_set(error, CAIRN_NO_MEMORY, "no memory for a footer");
+    }
+    footer_builder_add(&t->builder, &(footer_entry){.type = event->type,
+                                                    .flags = event->flags,
+                                                    .hash = event->hash,
+                                                    .offset = w->offset,
+                                                    .units = w->header.units,
+                                                    .place = event->place,
+                                                    .version = event->version,
+                                                    .value_file = file_id});
+    return CAIRN_OK;
+}
+
+/* The id in the descriptor of an intact STREAM record; 0 in every other. */
+static int value_file_of(const walker *w, uint64_t *id, cairn_error *error) {
+    uint8_t bytes[VALUE_DESCRIPTOR_BYTES];
+    value_descriptor d;
+    size_t got = 0;
+    *id = 0;
+    if (w->header.type != RECORD_STREAM) return CAIRN_OK;
+    int rc = os_file_read(w->file, bytes, sizeof bytes, w->offset + w->header.header_size, &got);
+    if (rc != 0) return status_os(error, rc, "cannot read a segment");
+    if (got != sizeof bytes ||
+        frames_verify(w->bytes + record_table_offset(w->header.key_size), bytes, sizeof bytes) != UINT64_MAX ||
+        !value_descriptor_decode(&d, bytes, w->header.value_size)) {
+        return vlog_damaged(error, w->segment, w->offset, NULL, "a record that names a value file is damaged");
+    }
+    *id = d.id;
+    return CAIRN_OK;
+}
+
+/* Verifies what may not have reached the disk, delivers, and collects the footer. 1: go on with the next segment; 0:
+ * the cut is here; or a code. */
+static int replay_tail(recovery *r, tail *t, cairn_error *error) {
+    walker w;
+    uint64_t end = t->end;
+    int rc = walker_init(&w, t->segment, t->file, SEGMENT_DATA_OFFSET, end, error);
+    if (rc != CAIRN_OK) return rc;
+    t->end = SEGMENT_DATA_OFFSET;
+    while (w.next < end && (rc = walker_next(&w, error)) == 1) {
+        if (w.header.place >= r->durable) {
+            if (t->doubtful == UINT64_MAX) t->doubtful = w.offset;
+            rc = payload_intact(r, &w, error);
+            if (rc <= 0) break;
+        }
+        vlog_event event = event_of_walker(r, &w);
+        uint64_t file_id = 0;
+        rc = value_file_of(&w, &file_id, error);
+        if (rc == CAIRN_OK && !r->log->options.read_only) rc = add_to_footer(t, &w, &event, file_id, error);
+        if (rc == CAIRN_OK) rc = deliver(r, &event, error);
+        if (rc != CAIRN_OK) break;
+        t->end = w.next;
+        r->next_place = w.header.place + 1;
+    }
+    if (rc >= 0) {
+        rc = t->end == end;
+        r->result->trimmed += end - t->end;
+    }
+    walker_release(&w);
+    return rc;
+}
+
+static int replay_all(recovery *r, cairn_error *error) {
+    vlog *log = r->log;
+    size_t sealed = 0, done = 0;
+    for (size_t i = 0; i < log->count; i++) {
+        const segment *s = log->segments[i];
+        if (s->state == SEGMENT_SEALED && s->end_place > r->start.place) sealed++;
+    }
+    for (size_t i = 0; i < log->count; i++) {
+        segment *s = log->segments[i];
+        if (s->state != SEGMENT_SEALED) continue;
+        r->next_place = max_u64(r->next_place, s->end_place);
+        if (s->end_place <= r->start.place) continue;
+        int rc = replay_sealed(r, s, error);
+        if (rc != CAIRN_OK) return rc;
+        if (++done % 64 == 0 || done == sealed) {
+            vlog_say(log, CAIRN_LOG_INFO, "replayed %zu of %zu sealed segments", done, sealed);
+        }
+    }
+    for (size_t i = 0; i < r->tail_count; i++) {
+        tail *t = &r->tails[i];
+        if (t->end == SEGMENT_DATA_OFFSET) continue;
+        int rc = replay_tail(r, t, error);
+        if (rc < 0) return rc;
+        vlog_say(log, CAIRN_LOG_INFO, "replayed open segment %016llx.seg up to offset %llu",
+                 (unsigned long long)t->segment->id, (unsigned long long)t->end);
+        if (rc == 1) continue;
+        for (i++; i < r->tail_count; i++) { /* Behind the cut nothing stays. */
+            r->result->trimmed += r->tails[i].end - SEGMENT_DATA_OFFSET;
+            r->tails[i].end = SEGMENT_DATA_OFFSET;
+        }
+    }
+    return CAIRN_OK;
+}
+
+int vlog_recover(vlog *log, const vlog_start *start, vlog_apply apply, void *ctx, vlog_recovered *result,
+                 cairn_error *error) {
+    *result = (vlog_recovered){0};
+    recovery r = {.log = log,
+                  .start = *start,
+                  .apply = apply,
+                  .ctx = ctx,
+                  .result = result,
+                  .durable = max_u64(start->durable, log->manifest.durable_place),
+                  .expected = 1,
+                  .next_place = 1};
+    r.tails = calloc(log->count + 1, sizeof *r.tails);
+    r.scratch = malloc(IO_PIECE_BYTES);
+    int rc = CAIRN_NO_MEMORY;
+    if (r.tails == NULL || r.scratch == NULL) {
+        rc = status_set(error, rc, "no memory for recovery");
+        goto done;
+    }
+    rc = survey_all(&r, error);
+    if (rc == CAIRN_OK) rc = replay_all(&r, error);
+    if (rc != CAIRN_OK) goto done;
+    atomic_store(&log->next_place, r.next_place);
+    if (result->trimmed > 0) {
+        vlog_say(log, CAIRN_LOG_WARNING, "%s a torn tail of %llu bytes behind place %llu",
+                 log->options.read_only ? "ignored" : "trimmed", (unsigned long long)result->trimmed,
+                 (unsigned long long)r.next_place - 1);
+    }
+    if (log->options.read_only) {
+        for (size_t i = 0; i < r.tail_count; i++) {
+            atomic_store(&r.tails[i].segment->end, r.tails[i].end);
+        }
+        atomic_store(&log->durable_place, min_u64(r.durable, r.next_place));
+    } else {
+        rc = vlog_repair(&r, error);
+        if (rc == CAIRN_OK) atomic_store(&log->durable_place, r.next_place);
+    }
+done:
+    for (size_t i = 0; i < r.tail_count; i++) {
+        footer_builder_release(&r.tails[i].builder);
+    }
+    free(r.tails);
+    free(r.scratch);
+    return rc;
+}

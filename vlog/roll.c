@@ -1,0 +1,278 @@
+/* From one segment to the next: creating, finishing, sealing. */
+#include "src/base/check.h"
+#include "src/base/status.h"
+#include "vlog/log_state.h"
+
+#include <stdlib.h>
+
+int vlog_segments_reserve(vlog *log, cairn_error *error) {
+    if (log->count < log->capacity) return CAIRN_OK;
+    size_t capacity = log->capacity == 0 ? 16 : log->capacity * 2;
+    segment **grown = realloc(log->segments, capacity * sizeof(segment *));
+    if (grown == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory for %zu segments", capacity);
+    log->segments = grown;
+    log->capacity = capacity;
+    return CAIRN_OK;
+}
+
+void vlog_segments_remove(vlog *log, segment *s) {
+    size_t i = log->count;
+    while (i > 0 && log->segments[i - 1] != s)
+        i--;
+    CHECK(i > 0);
+    for (; i < log->count; i++) {
+        log->segments[i - 1] = log->segments[i];
+    }
+    log->count--;
+    segment_map_remove(&log->map, s);
+    segment_files_forget(&log->files, s);
+    segment_free(s);
+}
+
+int vlog_store_manifest(vlog *log, cairn_error *error) {
+    manifest *m = &log->manifest;
+    uint64_t ceiling = m->version_ceiling, next_id = m->next_id;
+    m->version_ceiling = max_u64(ceiling, atomic_load(&log->next_version) + VERSION_CHUNK);
+    m->next_id = log->next_id + FILE_ID_CHUNK;
+    m->durable_place = atomic_load(&log->durable_place);
+    bool sync_failed = false;
+    int rc = manifest_store(m, log->options.dir, log->options.salt, &sync_failed, error);
+    if (rc == CAIRN_OK) {
+        atomic_store(&log->version_ceiling, m->version_ceiling);
+    } else {
+        m->version_ceiling = ceiling;
+        m->next_id = next_id;
+        if (sync_failed) (void)vlog_fail(log);
+    }
+    return rc;
+}
+
+void vlog_manifest_seal(vlog *log, const segment *s) {
+    manifest_segment *row = manifest_find(&log->manifest, s->id);
+    CHECK(row != NULL && segment_full(s));
+    row->state = SEGMENT_SEALED;
+    row->sealed_size = s->sealed_size;
+    row->trailer_checksum = s->trailer_checksum;
+    row->first_place = s->first_place;
+    row->end_place = s->end_place;
+    row->lowest_version = s->lowest_version;
+    row->record_end = atomic_load(&s->end);
+}
+
+/* A segment's size grows with the log, so that small stores and small disks work; a record takes at most a quarter. */
+static uint64_t granules_wanted(const vlog *log, uint64_t units) {
+    uint64_t total = 0;
+    for (size_t i = 0; i < log->count; i++) {
+        total += atomic_load(&log->segments[i]->end);
+    }
+    uint64_t bytes = max_u64(max_u64(total / 2, SEGMENT_BYTES_FIRST), units * UNIT_BYTES * 4);
+    bytes = min_u64(bytes, log->options.segment_bytes);
+    return round_up(bytes, GRANULE_BYTES) / GRANULE_BYTES;
+}
+
+/* Creates the file of a new segment and its row, durably, manifest lock held; `discard` (may be NULL), an empty
+ * segment, loses its row in the same step. */
+static int create_with_row(vlog *log, uint64_t granules, const segment *discard, segment **out, cairn_error *error) {
+    manifest_segment row = {.id = log->next_id, .granules = granules, .state = SEGMENT_OPEN};
+    int rc = manifest_place_run(&log->manifest, granules, &row.base_granule);
+    if (rc != CAIRN_OK) return status_set(error, rc, "the address space of the store is used up");
+    if (manifest_reserve(&log->manifest) != CAIRN_OK)
+        return status_set(error, CAIRN_NO_MEMORY, "no memory for a segment");
+    segment *s = segment_new(&row, log->options.salt);
+    if (s == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory for a segment");
+    rc = segment_files_create(&log->files, s, log->options.store_id, error);
+    if (rc != CAIRN_OK) goto failed;
+    log->next_id++;
+    int os_rc = os_dir_sync(log->options.dir);
+    if (os_rc != 0) {
+        (void)vlog_fail(log);
+        rc = status_os(error, os_rc, "cannot sync the store's directory");
+        goto failed_file;
+    }
+    manifest_add(&log->manifest, &row);
+    manifest_segment discarded = {0};
+    if (discard != NULL) {
+        discarded = *manifest_find(&log->manifest, discard->id);
+        manifest_remove(&log->manifest, discard->id);
+    }
+    rc = vlog_store_manifest(log, error);
+    if (rc == CAIRN_OK) {
+        *out = s;
+        return CAIRN_OK;
+    }
+    manifest_remove(&log->manifest, s->id);
+    if (discard != NULL) manifest_add(&log->manifest, &discarded);
+failed_file:
+    /* After a failed sync the new manifest may be the one on disk and list this file, so it stays. */
+    if (!vlog_failed(log)) {
+        char name[FILE_NAME_SIZE];
+        file_name(name, s->id, "seg");
+        (void)os_unlink(log->options.dir, name);
+    }
+    segment_files_forget(&log->files, s);
+failed:
+    segment_free(s);
+    return rc;
+}
+
+/* Append lock held, room in the array reserved. */
+static int adopt(vlog *log, segment *s, cairn_error *error) {
+    if (segment_map_add(&log->map, s) != CAIRN_OK) {
+        return status_set(error, CAIRN_NO_MEMORY, "no memory for a segment");
+    }
+    log->segments[log->count++] = s;
+    return CAIRN_OK;
+}
+
+static void drop_file(vlog *log, segment *s) {
+    char name[FILE_NAME_SIZE];
+    file_name(name, s->id, "seg");
+    vlog_segments_remove(log, s);
+    (void)os_unlink(log->options.dir, name); /* a leftover otherwise */
+}
+
+static int create_active(vlog *log, uint64_t units, cairn_error *error) {
+    segment *spare = log->spare, *s = NULL;
+    int rc = vlog_segments_reserve(log, error);
+    if (rc != CAIRN_OK) return rc;
+    os_mutex_lock(&log->manifest_lock);
+    rc = create_with_row(log, granules_wanted(log, units), spare, &s, error);
+    os_mutex_unlock(&log->manifest_lock);
+    if (rc != CAIRN_OK) return rc;
+    if (spare != NULL) {
+        log->spare = NULL;
+        drop_file(log, spare);
+    }
+    rc = adopt(log, s, error);
+    if (rc != CAIRN_OK) {
+        /* Its row stays, as an empty segment that the next open removes. */
+        segment_files_forget(&log->files, s);
+        segment_free(s);
+        return rc;
+    }
+    log->active = s;
+    log->started = true;
+    return CAIRN_OK;
+}
+
+static bool fits(const segment *s, uint64_t from, uint64_t units) {
+    uint64_t offset = record_align(from, units);
+    return offset + units * UNIT_BYTES <= segment_capacity(s);
+}
+
+int vlog_finish_active(vlog *log, cairn_error *error) {
+    segment *s = log->active;
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    uint64_t trailer_checksum = 0;
+    os_file *file = NULL;
+    int rc = footer_build(&log->builder, s->seed, &bytes, &size, &trailer_checksum);
+    if (rc != CAIRN_OK)
+        return status_set(error, rc, "no memory for the footer of segment %016llx.seg", (unsigned long long)s->id);
+    rc = segment_file(&log->files, s, &file, error);
+    if (rc == CAIRN_OK) {
+        int os_rc = os_file_write(file, bytes, size, atomic_load(&s->end));
+        if (os_rc != 0)
+            rc = status_os(error, os_rc, "cannot write the footer of segment %016llx.seg", (unsigned long long)s->id);
+    }
+    free(bytes);
+    if (rc != CAIRN_OK) return rc;
+    s->sealed_size = atomic_load(&s->end) + size;
+    s->trailer_checksum = trailer_checksum;
+    s->first_place = log->builder.first_place;
+    s->end_place = log->builder.end_place;
+    s->lowest_version = log->builder.lowest_version;
+    footer_builder_release(&log->builder);
+    footer_builder_init(&log->builder, SEGMENT_DATA_OFFSET);
+    log->active = NULL;
+    return CAIRN_OK;
+}
+
+int vlog_make_room(vlog *log, uint64_t units, cairn_error *error) {
+    int rc = CAIRN_OK;
+    if (log->active != NULL && fits(log->active, atomic_load(&log->active->end), units)) return CAIRN_OK;
+    while (log->preparing) {
+        os_cond_wait(&log->prepared, &log->append_lock);
+    }
+    if (log->active != NULL && atomic_load(&log->active->end) > SEGMENT_DATA_OFFSET) {
+        rc = vlog_finish_active(log, error);
+        if (rc != CAIRN_OK) return rc;
+    }
+    if (log->active != NULL) { /* Empty and too small: goes like a spare that is. */
+        CHECK(log->spare == NULL);
+        log->spare = log->active;
+        log->active = NULL;
+    }
+    if (log->spare != NULL && fits(log->spare, SEGMENT_DATA_OFFSET, units)) {
+        log->active = log->spare;
+        log->spare = NULL;
+        return CAIRN_OK;
+    }
+    return create_active(log, units, error);
+}
+
+/* ---- Upkeep ---- */
+
+/* Early enough that a fast writer seldom has to wait for the syncs of a creation. Append lock held. */
+static bool spare_is_due(const vlog *log) {
+    return log->active != NULL && log->spare == NULL && !log->preparing &&
+           atomic_load(&log->active->end) > segment_capacity(log->active) / 8;
+}
+
+/* Full, synced segments whose rows do not yet say so: a run in the order of places. Append lock held. */
+static void find_sealable(const vlog *log, size_t *first, size_t *end) {
+    *first = log->count;
+    while (*first > 0 && log->segments[*first - 1]->state == SEGMENT_OPEN)
+        (*first)--;
+    *end = *first;
+    while (*end < log->count && log->segments[*end]->synced)
+        (*end)++;
+}
+
+/* Append lock held. */
+static int take_spare(vlog *log, segment *s, int rc, cairn_error *error) {
+    if (rc == CAIRN_OK) rc = vlog_segments_reserve(log, error);
+    if (rc == CAIRN_OK) rc = adopt(log, s, error);
+    if (rc == CAIRN_OK) {
+        log->spare = s;
+    } else if (s != NULL) { /* Its row stays, as an empty segment that the next open removes. */
+        segment_files_forget(&log->files, s);
+        segment_free(s);
+    }
+    log->preparing = false;
+    os_cond_broadcast(&log->prepared);
+    return rc;
+}
+
+int vlog_maintain(vlog *log, cairn_error *error) {
+    if (vlog_failed(log)) return vlog_refuse_failed(error);
+    size_t first, end;
+    segment *spare = NULL;
+    os_mutex_lock(&log->append_lock);
+    find_sealable(log, &first, &end);
+    bool prepare = spare_is_due(log);
+    uint64_t granules = granules_wanted(log, 1);
+    if (first == end && !prepare) {
+        os_mutex_unlock(&log->append_lock);
+        return CAIRN_OK;
+    }
+    if (prepare) log->preparing = true;
+    os_mutex_lock(&log->manifest_lock);
+    for (size_t i = first; i < end; i++) {
+        vlog_manifest_seal(log, log->segments[i]);
+    }
+    os_mutex_unlock(&log->append_lock);
+
+    /* One replacement of the manifest for both. */
+    int rc = prepare ? create_with_row(log, granules, NULL, &spare, error) : vlog_store_manifest(log, error);
+    os_mutex_unlock(&log->manifest_lock);
+
+    os_mutex_lock(&log->append_lock);
+    for (size_t i = first; rc == CAIRN_OK && i < end; i++) {
+        log->segments[i]->state = SEGMENT_SEALED;
+        atomic_store(&log->segments[i]->pinned, false);
+    }
+    if (prepare) rc = take_spare(log, spare, rc, error);
+    os_mutex_unlock(&log->append_lock);
+    return rc;
+}

@@ -1,0 +1,94 @@
+/* One segment of the log in memory, the table that finds it by address, and the cache of open files.
+ *
+ * Who guards what:
+ *  - identity (id, generation, place in the address space, seed): fixed at creation.
+ *  - `state`, `end`, `sealed_size`, `trailer_checksum`, places, lowest version: the log's append lock; once `state` is
+ *    SEGMENT_SEALED nothing of them changes any more. `end` is atomic, because statistics read it without the lock.
+ *  - `live`: atomic, any thread.
+ *  - `handle`: published atomically. A user of it is inside the epoch. It is opened on first use and closed, when too
+ * many are open, through the epoch (segment_files.lock guards opening and closing). A segment that is not sealed is
+ * pinned: its file stays open, because a sync must go through a descriptor that saw every write error.
+ */
+#ifndef CAIRN_VLOG_SEGMENT_H
+#define CAIRN_VLOG_SEGMENT_H
+
+#include "include/cairn.h"
+#include "src/base/epoch.h"
+#include "src/base/location.h"
+#include "src/os/os.h"
+#include "src/os/os_thread.h"
+#include "vlog/manifest.h"
+
+#include <stdatomic.h>
+
+#define SEGMENT_DATA_OFFSET ((uint64_t)4096)
+#define GRANULE_UNITS (GRANULE_BYTES / UNIT_BYTES)
+
+typedef struct segment_handle {
+    epoch_entry retired;
+    os_file *file;
+} segment_handle;
+
+typedef struct segment {
+    uint64_t id, generation, base_granule, granules, seed;
+    uint32_t state;        /* SEGMENT_OPEN, SEGMENT_SEALED */
+    bool synced;           /* open, full, and everything in it is synced: may be sealed in the manifest */
+    _Atomic uint64_t end;  /* offset behind the last record */
+    _Atomic uint64_t live; /* bytes of records that the index names */
+    uint64_t sealed_size, trailer_checksum, first_place, end_place, lowest_version; /* set when full */
+    _Atomic(segment_handle *) handle;
+    atomic_bool used; /* since the file cache's hand last passed */
+    atomic_bool pinned;
+} segment;
+
+static inline uint64_t segment_capacity(const segment *s) { return s->granules * GRANULE_BYTES; }
+static inline location segment_location(const segment *s, uint64_t offset, uint64_t units, location_kind kind) {
+    return location_make(s->base_granule * GRANULE_UNITS + offset / UNIT_BYTES, units, kind);
+}
+static inline uint64_t segment_offset(const segment *s, location where) {
+    return (location_address(where) - s->base_granule * GRANULE_UNITS) * UNIT_BYTES;
+}
+
+/* NULL when there is no memory. */
+segment *segment_new(const manifest_segment *m, uint64_t salt);
+void segment_free(segment *s); /* closes its file; NULL is nothing */
+
+void segment_encode_header(uint8_t block[4096], const segment *s, const uint8_t store_id[16]);
+/* Checks the header block of an open file. CAIRN_CORRUPT when it is damaged or another segment's. */
+int segment_check_header(const segment *s, os_file *file, const uint8_t store_id[16], cairn_error *error);
+
+/* ---- Open files ---- */
+
+typedef struct segment_files {
+    os_dir *dir;
+    bool read_only;
+    epoch *readers;
+    os_mutex lock; /* guards what follows, and the opening and closing of handles; innermost */
+    segment **open;
+    size_t count, capacity, hand, limit;
+} segment_files;
+
+void segment_files_init(segment_files *files, os_dir *dir, bool read_only, epoch *readers, size_t limit);
+void segment_files_release(segment_files *files);
+/* Creates the file of a new segment with a synced header block, and pins it; its name is not yet durable. On failure
+ * nothing is left. */
+int segment_files_create(segment_files *files, segment *s, const uint8_t store_id[16], cairn_error *error);
+void segment_files_forget(segment_files *files, segment *s); /* closes its file; nobody uses it */
+/* The caller is inside the epoch and uses the file only there, unless the segment is pinned. */
+int segment_file(segment_files *files, segment *s, os_file **file, cairn_error *error);
+
+/* ---- From address to segment ---- */
+
+/* Two levels of 8,192 atomic pointers by granule. Look-ups take no lock; changes are the append lock's. */
+typedef struct segment_leaf segment_leaf;
+typedef struct segment_map {
+    _Atomic(segment_leaf *) *leaves;
+} segment_map;
+
+int segment_map_init(segment_map *map); /* CAIRN_OK or CAIRN_NO_MEMORY */
+void segment_map_release(segment_map *map);
+int segment_map_add(segment_map *map, segment *s); /* CAIRN_OK or CAIRN_NO_MEMORY (nothing changed) */
+void segment_map_remove(segment_map *map, const segment *s);
+segment *segment_map_find(const segment_map *map, uint64_t address); /* NULL: no segment lies there */
+
+#endif

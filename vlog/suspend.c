@@ -1,0 +1,144 @@
+/* A clean close and the open after it: the log's state as bytes in the caller's checkpoint, so that nothing is
+ * replayed.
+ *
+ * The bytes are worth something only as long as the manifest has the sequence that they name: the first write of the
+ * next session replaces it. They lie under the checkpoint's checksum; here they are only bounded.
+ */
+#include "src/base/check.h"
+#include "src/base/codec.h"
+#include "src/base/status.h"
+#include "vlog/log_state.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SUSPEND_VERSION 1u
+#define SUSPEND_FIXED 112u
+#define SUSPEND_ROW 16u
+/* A longer footer under way is written out instead, so that many short sessions do not copy it again and again. */
+#define FOOTER_KEPT_MAX ((size_t)64 << 10)
+
+static int seal_long_footer(vlog *log, cairn_error *error) {
+    int rc = CAIRN_OK;
+    os_mutex_lock(&log->append_lock);
+    if (log->active != NULL && log->builder.size > FOOTER_KEPT_MAX) rc = vlog_finish_active(log, error);
+    os_mutex_unlock(&log->append_lock);
+    if (rc == CAIRN_OK) rc = vlog_sync_files(log, error);
+    return rc == CAIRN_OK ? vlog_maintain(log, error) : rc;
+}
+
+static void encode(const vlog *log, uint8_t *p) {
+    const footer_builder *b = &log->builder;
+    memset(p, 0, SUSPEND_FIXED);
+    le32_put(p, SUSPEND_VERSION);
+    le64_put(p + 8, log->manifest.sequence);
+    le64_put(p + 16, atomic_load(&log->next_place));
+    le64_put(p + 24, atomic_load(&log->next_version));
+    le64_put(p + 32, log->active == NULL ? 0 : log->active->id);
+    le64_put(p + 40, log->active == NULL ? 0 : atomic_load(&log->active->end));
+    le64_put(p + 48, log->count);
+    le64_put(p + 56, b->count);
+    le64_put(p + 64, b->first_place);
+    le64_put(p + 72, b->end_place);
+    le64_put(p + 80, b->lowest_version);
+    le64_put(p + 88, b->highest_version);
+    le64_put(p + 96, b->previous_version);
+    le64_put(p + 104, b->size);
+    p += SUSPEND_FIXED;
+    for (size_t i = 0; i < log->count; i++, p += SUSPEND_ROW) {
+        le64_put(p, log->segments[i]->id);
+        le64_put(p + 8, atomic_load(&log->segments[i]->live));
+    }
+    if (b->size > 0) memcpy(p, b->bytes, b->size);
+}
+
+int vlog_suspend(vlog *log, uint8_t **out, size_t *size, cairn_error *error) {
+    *out = NULL;
+    int rc = seal_long_footer(log, error);
+    if (rc != CAIRN_OK) return rc;
+    os_mutex_lock(&log->append_lock);
+    *size = SUSPEND_FIXED + log->count * SUSPEND_ROW + log->builder.size;
+    *out = malloc(*size);
+    if (*out != NULL) encode(log, *out);
+    os_mutex_unlock(&log->append_lock);
+    return *out != NULL ? CAIRN_OK : status_set(error, CAIRN_NO_MEMORY, "no memory to close the log");
+}
+
+/* Every open segment of the manifest is the active one with its length, or empty. 1, 0, or a code. */
+static int check_open_segments(vlog *log, uint64_t active_id, uint64_t active_end, cairn_error *error) {
+    for (size_t i = 0; i < log->count; i++) {
+        segment *s = log->segments[i];
+        if (s->state == SEGMENT_SEALED) {
+            if (s->id == active_id) return 0;
+            continue;
+        }
+        os_file *file = NULL;
+        os_file_info info;
+        atomic_store(&s->pinned, true);
+        int rc = segment_file(&log->files, s, &file, error);
+        if (rc == CAIRN_OK) rc = segment_check_header(s, file, log->options.store_id, error);
+        if (rc != CAIRN_OK) return rc == CAIRN_CORRUPT ? 0 : rc;
+        int os_rc = os_file_info_get(file, &info);
+        if (os_rc != 0) return status_os(error, os_rc, "cannot look at a segment");
+        if (s->id == active_id) {
+            log->active = s;
+        } else if (log->spare == NULL && i == log->count - 1) {
+            log->spare = s;
+        } else {
+            return 0;
+        }
+        if (info.size != (s->id == active_id ? active_end : SEGMENT_DATA_OFFSET)) return 0;
+    }
+    return active_id == 0 ? log->active == NULL : log->active != NULL;
+}
+
+static int restore_builder(vlog *log, const uint8_t *p, uint64_t size, cairn_error *error) {
+    footer_builder *b = &log->builder;
+    if (size > 0) {
+        b->bytes = malloc(size);
+        if (b->bytes == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory for a footer");
+        memcpy(b->bytes, p + SUSPEND_FIXED + log->count * SUSPEND_ROW, size);
+    }
+    b->size = b->capacity = size;
+    b->count = le64_get(p + 56);
+    b->first_place = le64_get(p + 64);
+    b->end_place = le64_get(p + 72);
+    b->lowest_version = le64_get(p + 80);
+    b->highest_version = le64_get(p + 88);
+    b->previous_version = le64_get(p + 96);
+    b->next_offset = log->active == NULL ? SEGMENT_DATA_OFFSET : le64_get(p + 40);
+    return CAIRN_OK;
+}
+
+static bool plausible(const vlog *log, const uint8_t *p, size_t size) {
+    if (size < SUSPEND_FIXED || le32_get(p) != SUSPEND_VERSION) return false;
+    if (le64_get(p + 8) != log->manifest.sequence || le64_get(p + 48) != log->count) return false;
+    if (log->count > (size - SUSPEND_FIXED) / SUSPEND_ROW) return false;
+    if (size - SUSPEND_FIXED - log->count * SUSPEND_ROW != le64_get(p + 104)) return false;
+    for (size_t i = 0; i < log->count; i++) {
+        if (le64_get(p + SUSPEND_FIXED + i * SUSPEND_ROW) != log->segments[i]->id) return false;
+    }
+    return true;
+}
+
+int vlog_resume(vlog *log, const uint8_t *p, size_t size, cairn_error *error) {
+    if (!plausible(log, p, size)) return CAIRN_NOT_FOUND;
+    int rc = check_open_segments(log, le64_get(p + 32), le64_get(p + 40), error);
+    if (rc == 1)
+        rc = restore_builder(log, p, le64_get(p + 104), error);
+    else if (rc == 0)
+        rc = CAIRN_NOT_FOUND;
+    if (rc != CAIRN_OK) {
+        log->active = log->spare = NULL;
+        return rc;
+    }
+    if (log->active != NULL) atomic_store(&log->active->end, le64_get(p + 40));
+    for (size_t i = 0; i < log->count; i++) {
+        atomic_store(&log->segments[i]->live, le64_get(p + SUSPEND_FIXED + i * SUSPEND_ROW + 8));
+    }
+    atomic_store(&log->next_place, le64_get(p + 16));
+    atomic_store(&log->durable_place, le64_get(p + 16));
+    atomic_store(&log->next_version, le64_get(p + 24));
+    return CAIRN_OK;
+}

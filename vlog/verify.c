@@ -1,0 +1,147 @@
+/* Reading everything: headers, records, footers. Damage is reported and counted, and the walk goes on behind it. */
+#include "src/base/check.h"
+#include "src/base/status.h"
+#include "vlog/log_state.h"
+#include "vlog/walk.h"
+
+#include <stdlib.h>
+
+typedef struct checker {
+    vlog *log;
+    vlog_verify *v;
+    segment *segment;
+    os_file *file;
+    uint64_t end; /* of the records that are verified */
+    bool sealed;
+    uint8_t *scratch; /* IO_PIECE_BYTES */
+} checker;
+
+/* Counts and reports damage: CAIRN_OK. Passes every other failure on. */
+static int report(checker *c, int rc, const cairn_error *what, const vlog_head *head, cairn_error *error) {
+    if (rc != CAIRN_CORRUPT) {
+        if (rc != CAIRN_OK && error != NULL) *error = *what;
+        return rc;
+    }
+    c->v->damaged++;
+    c->v->damage(c->v->ctx, what, head != NULL ? vlog_head_key(head) : NULL, head != NULL ? head->header.key_size : 0);
+    return CAIRN_OK;
+}
+
+static int advance(checker *c, uint64_t bytes, cairn_error *error) {
+    c->v->bytes += bytes;
+    if (c->v->progress(c->v->ctx, bytes) == 0) return CAIRN_OK;
+    return status_set(error, CAIRN_CANCELLED, "verification was cancelled");
+}
+
+static int verify_record(checker *c, const walker *w, cairn_error *error) {
+    cairn_error what = {0};
+    vlog_head head = {.header = w->header,
+                      .segment = c->segment,
+                      .file = c->file,
+                      .offset = w->offset,
+                      .bytes = (uint8_t *)(uintptr_t)w->bytes,
+                      .have = w->header.header_size};
+    int rc = CAIRN_OK;
+    c->v->records++;
+    for (uint64_t done = 0; rc == CAIRN_OK && done < w->header.stored_size;) {
+        uint64_t piece = min_u64(IO_PIECE_BYTES, w->header.stored_size - done);
+        rc = vlog_payload_read(c->log, &head, c->scratch, piece, done, &what);
+        done += piece;
+    }
+    if (rc == CAIRN_OK && w->header.type == RECORD_STREAM) {
+        location where = segment_location(c->segment, w->offset, w->header.units, LOCATION_STREAM);
+        rc = c->v->stream(c->v->ctx, where, &head, &what);
+    }
+    rc = report(c, rc, &what, w->header.type == RECORD_SKIP ? NULL : &head, error);
+    return rc == CAIRN_OK ? advance(c, w->next - w->offset, error) : rc;
+}
+
+static int verify_records(checker *c, cairn_error *error) {
+    walker w;
+    int rc = walker_init(&w, c->segment, c->file, SEGMENT_DATA_OFFSET, c->end, error);
+    if (rc != CAIRN_OK) return rc;
+    while (w.next < c->end) {
+        rc = walker_next(&w, error);
+        if (rc == 0) {
+            cairn_error what;
+            rc = vlog_damaged(&what, c->segment, w.offset, NULL, "a record is damaged or missing");
+            rc = report(c, rc, &what, NULL, error);
+            if (rc == CAIRN_OK) rc = walker_resync(&w, error);
+            if (rc == 0) break;
+        }
+        if (rc == 1) rc = verify_record(c, &w, error);
+        if (rc != CAIRN_OK) break;
+    }
+    walker_release(&w);
+    return rc;
+}
+
+static int verify_footer(checker *c, cairn_error *error) {
+    const segment *s = c->segment;
+    footer_trailer t;
+    footer_reader reader;
+    footer_entry entry;
+    cairn_error what = {0};
+    os_file_info info;
+    uint8_t *entries = NULL;
+    int os_rc = os_file_info_get(c->file, &info);
+    if (os_rc != 0) return status_os(error, os_rc, "cannot look at a segment");
+    int rc = vlog_read_trailer(s, c->file, info.size, &t, error);
+    if (rc < 0) return rc;
+    bool good = rc == 1 && info.size == s->sealed_size && t.checksum == s->trailer_checksum;
+    if (good) {
+        size_t got = 0;
+        entries = malloc(max_u64(t.entries_size, 1));
+        if (entries == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory for a footer");
+        os_rc = os_file_read(c->file, entries, t.entries_size, t.entries_offset, &got);
+        good = os_rc == 0 && got == t.entries_size &&
+               footer_reader_init(&reader, &t, entries, SEGMENT_DATA_OFFSET, s->seed);
+        int next = good ? 1 : 0;
+        while (next == 1) {
+            next = footer_reader_next(&reader, &entry);
+        }
+        good = good && next == 0;
+        free(entries);
+    }
+    if (os_rc != 0) return status_os(error, os_rc, "cannot read segment %016llx.seg", (unsigned long long)s->id);
+    if (good) return advance(c, info.size - c->end, error);
+    rc = vlog_damaged(&what, s, c->end, NULL, "the footer is damaged");
+    return report(c, rc, &what, NULL, error);
+}
+
+static int verify_segment(checker *c, cairn_error *error) {
+    cairn_error what = {0};
+    int rc = segment_file(&c->log->files, c->segment, &c->file, &what);
+    if (rc != CAIRN_OK) return report(c, rc, &what, NULL, error);
+    rc = segment_check_header(c->segment, c->file, c->log->options.store_id, &what);
+    rc = report(c, rc, &what, NULL, error);
+    if (rc == CAIRN_OK) rc = verify_records(c, error);
+    if (rc == CAIRN_OK && c->sealed) rc = verify_footer(c, error);
+    return rc;
+}
+
+/* Takes what is to be verified of segment i; false: there is none. */
+static bool take_segment(checker *c, size_t i) {
+    os_mutex_lock(&c->log->append_lock);
+    bool there = i < c->log->count;
+    if (there) {
+        c->segment = c->log->segments[i];
+        c->end = atomic_load(&c->segment->end);
+        c->sealed = c->segment->state == SEGMENT_SEALED;
+    }
+    os_mutex_unlock(&c->log->append_lock);
+    return there;
+}
+
+int vlog_verify_all(vlog *log, vlog_verify *verify, cairn_error *error) {
+    checker c = {.log = log, .v = verify, .scratch = malloc(IO_PIECE_BYTES)};
+    if (c.scratch == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory to verify");
+    int rc = CAIRN_OK;
+    for (size_t i = 0; rc == CAIRN_OK && take_segment(&c, i); i++) {
+        epoch_guard guard = epoch_enter(log->options.readers);
+        rc = verify_segment(&c, error);
+        epoch_exit(log->options.readers, guard);
+    }
+    free(c.scratch);
+    return rc;
+}
