@@ -12,8 +12,8 @@
  * pointer means the same.
  *
  * Threads. A `cairn *` is fully thread-safe. A scan, writer or reader is used by one thread at a time; a view may be
- * read by any number. A handle is of no use in a forked child: calls there return CAIRN_FAILED, and cairn_close frees
- * the child's memory and leaves the store alone.
+ * read by any number. A handle is of no use in a forked child: calls there, cairn_close too, return CAIRN_FAILED and
+ * touch nothing; the parent goes on.
  *
  * This header is C11, C17 and C++.
  */

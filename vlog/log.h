@@ -75,6 +75,9 @@ int vlog_suspend(vlog *log, uint8_t **out, size_t *size, cairn_error *error);
  * file is not as they say: vlog_recover is needed. CAIRN_NO_MEMORY, CAIRN_IO. */
 int vlog_resume(vlog *log, const uint8_t *bytes, size_t size, cairn_error *error);
 
+/* The log was clean at the open and nothing was written since: what a clean close kept is still good. */
+bool vlog_untouched(vlog *log);
+
 /* Removes leftover files: segments that the manifest does not list, tables and new manifests, and value files for which
  * `wanted` says no. */
 int vlog_remove_leftovers(vlog *log, bool (*wanted)(void *ctx, uint64_t value_file), void *ctx, cairn_error *error);

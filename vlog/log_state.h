@@ -34,6 +34,7 @@ struct vlog {
 
     os_mutex manifest_lock;
     manifest manifest;                /* manifest */
+    uint64_t resumed_sequence;        /* of the manifest, when this session began with a clean log; else 0 */
     uint64_t next_id;                 /* manifest: below manifest.next_id, which is what no crash forgets */
     _Atomic uint64_t version_ceiling; /* written under manifest: what the durable manifest says */
 

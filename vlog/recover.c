@@ -123,6 +123,12 @@ done:
 
 /* ---- Open segments ---- */
 
+static void note_break(recovery *r, const segment *s, uint64_t offset) {
+    if (r->broken != NULL) return;
+    r->broken = s;
+    r->broken_at = offset;
+}
+
 /* What lies behind the last valid record: how far the headers there say that the log was durable. */
 static int survey_rest(recovery *r, walker *w, cairn_error *error) {
     footer_trailer t;
@@ -132,6 +138,7 @@ static int survey_rest(recovery *r, walker *w, cairn_error *error) {
     int rc = vlog_read_trailer(w->segment, w->file, info.size, &t, error);
     if (rc < 0) return rc;
     if (rc == 1 && t.entries_offset == w->offset) return CAIRN_OK;
+    if (info.size > w->offset) note_break(r, w->segment, w->offset);
     r->result->trimmed += info.size > w->offset ? info.size - w->offset : 0;
     while ((rc = walker_resync(w, error)) == 1) {
         r->durable = max_u64(r->durable, w->header.durable_place);
@@ -160,6 +167,8 @@ static int survey(recovery *r, tail *t, cairn_error *error) {
             t->end = w.next;
             r->last = t;
         } else {
+            /* What is missing would stand behind the last one that runs on. */
+            note_break(r, r->last != NULL ? r->last->segment : s, r->last != NULL ? r->last->end : SEGMENT_DATA_OFFSET);
             lost += w.next - w.offset;
         }
     }
@@ -185,12 +194,14 @@ static int survey_all(recovery *r, cairn_error *error) {
         if (rc != CAIRN_OK) return rc;
     }
     if (r->durable <= r->expected) return CAIRN_OK;
-    const segment *s = r->last != NULL ? r->last->segment : log->count > 0 ? log->segments[log->count - 1] : NULL;
-    if (s == NULL)
+    /* Where nothing is broken, the end is cut off. */
+    if (r->last != NULL) note_break(r, r->last->segment, r->last->end);
+    if (r->tail_count > 0) note_break(r, r->tails[0].segment, SEGMENT_DATA_OFFSET);
+    if (log->count > 0) note_break(r, log->segments[log->count - 1], SEGMENT_DATA_OFFSET);
+    if (r->broken == NULL)
         return status_set(error, CAIRN_CORRUPT, "the log is empty, but was durable up to place %llu",
                           (unsigned long long)r->durable);
-    return vlog_damaged(error, s, r->last != NULL ? r->last->end : SEGMENT_DATA_OFFSET, NULL,
-                        "a record that was durable is missing or damaged");
+    return vlog_damaged(error, r->broken, r->broken_at, NULL, "a record that was durable is missing or damaged");
 }
 
 /* 1: intact; 0: damaged; or a code. */

@@ -21,11 +21,13 @@ typedef struct recovery {
     vlog_recovered *result;
     tail *tails;
     size_t tail_count;
-    const tail *last;    /* that holds the last record whose place runs on */
-    uint64_t durable;    /* known durable place */
-    uint64_t expected;   /* place that runs on behind the last valid header */
-    uint64_t next_place; /* behind the last record that stays */
-    uint8_t *scratch;    /* IO_PIECE_BYTES */
+    const tail *last;      /* that holds the last record whose place runs on */
+    const segment *broken; /* where the records first do not run on, in a segment that is not sealed; NULL: nowhere */
+    uint64_t broken_at;    /* and at which offset */
+    uint64_t durable;      /* known durable place */
+    uint64_t expected;     /* place that runs on behind the last valid header */
+    uint64_t next_place;   /* behind the last record that stays */
+    uint8_t *scratch;      /* IO_PIECE_BYTES */
 } recovery;
 
 /* Makes the log end where recovery found that it does, durably. */

@@ -251,7 +251,7 @@ int vlog_maintain(vlog *log, cairn_error *error) {
     os_mutex_lock(&log->append_lock);
     find_sealable(log, &first, &end);
     bool prepare = spare_is_due(log);
-    uint64_t granules = granules_wanted(log, 1);
+    uint64_t granules = prepare ? granules_wanted(log, 1) : 0;
     if (first == end && !prepare) {
         os_mutex_unlock(&log->append_lock);
         return CAIRN_OK;

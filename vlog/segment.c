@@ -1,16 +1,11 @@
 #include "vlog/segment.h"
 
 #include "src/base/check.h"
-#include "src/base/checksum.h"
-#include "src/base/codec.h"
 #include "src/base/status.h"
-#include "vlog/record.h"
-#include "vlog/value_file.h"
+#include "vlog/file_header.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static const char segment_magic[8] = {'C', 'A', 'I', 'R', 'N', 'S', 'E', 'G'};
 
 segment *segment_new(const manifest_segment *m, uint64_t salt) {
     segment *s = calloc(1, sizeof *s);
@@ -40,28 +35,28 @@ void segment_free(segment *s) {
     free(s);
 }
 
+static file_header header_of(const segment *s, const uint8_t store_id[16]) {
+    return (file_header){.magic = "CAIRNSEG",
+                         .store_id = store_id,
+                         .id = s->id,
+                         .generation = s->generation,
+                         .base_granule = s->base_granule,
+                         .granules = s->granules,
+                         .seed = s->seed};
+}
+
 void segment_encode_header(uint8_t block[4096], const segment *s, const uint8_t store_id[16]) {
-    memset(block, 0, BLOCK_BYTES);
-    memcpy(block, segment_magic, sizeof segment_magic);
-    le16_put(block + 8, 1);
-    memcpy(block + 16, store_id, 16);
-    le64_put(block + 32, s->id);
-    le64_put(block + 40, s->generation);
-    le64_put(block + 48, s->base_granule);
-    le64_put(block + 56, s->granules);
-    le64_put(block + 4088, checksum(block, 4088, s->seed));
+    file_header h = header_of(s, store_id);
+    file_header_encode(block, &h);
 }
 
 int segment_check_header(const segment *s, os_file *file, const uint8_t store_id[16], cairn_error *error) {
-    uint8_t block[BLOCK_BYTES], expected[BLOCK_BYTES];
+    uint8_t block[BLOCK_BYTES];
+    file_header h = header_of(s, store_id);
     size_t got = 0;
     int rc = os_file_read(file, block, sizeof block, 0, &got);
     if (rc != 0) return status_os(error, rc, "cannot read segment %016llx.seg", (unsigned long long)s->id);
-    segment_encode_header(expected, s, store_id);
-    /* A later minor version may use reserved bytes: the checksum speaks for those. */
-    bool same = got == sizeof block && memcmp(block, expected, 10) == 0 && memcmp(block + 16, expected + 16, 48) == 0 &&
-                le64_get(block + 4088) == checksum(block, 4088, s->seed);
-    if (same) return CAIRN_OK;
+    if (got == sizeof block && file_header_valid(block, &h)) return CAIRN_OK;
     return status_set_at(error, CAIRN_CORRUPT, s->id, 0, "header block of segment %016llx.seg is damaged",
                          (unsigned long long)s->id);
 }

@@ -140,5 +140,13 @@ int vlog_resume(vlog *log, const uint8_t *p, size_t size, cairn_error *error) {
     atomic_store(&log->next_place, le64_get(p + 16));
     atomic_store(&log->durable_place, le64_get(p + 16));
     atomic_store(&log->next_version, le64_get(p + 24));
+    log->resumed_sequence = log->manifest.sequence;
     return CAIRN_OK;
+}
+
+bool vlog_untouched(vlog *log) {
+    os_mutex_lock(&log->manifest_lock);
+    bool untouched = log->resumed_sequence != 0 && log->resumed_sequence == log->manifest.sequence;
+    os_mutex_unlock(&log->manifest_lock);
+    return untouched;
 }

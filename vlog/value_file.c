@@ -43,7 +43,8 @@ static int check_header(value_file *f, cairn_error *error) {
     uint8_t block[VALUE_FILE_DATA_OFFSET];
     int rc = read_exactly(f, block, sizeof block, 0, error);
     if (rc != CAIRN_OK) return rc;
-    if (value_header_valid(block, f->store_id, f->d.id, f->seed)) return CAIRN_OK;
+    file_header header = value_header(f->store_id, f->d.id, f->seed);
+    if (file_header_valid(block, &header)) return CAIRN_OK;
     return value_damaged(error, f->d.id, 0, "damaged header block");
 }
 

@@ -5,12 +5,7 @@
 #include "src/base/codec.h"
 #include "src/base/status.h"
 
-#define FORMAT_MAJOR 1u
-
-static const char header_magic[8] = {'C', 'A', 'I', 'R', 'N', 'V', 'A', 'L'};
 static const char trailer_magic[8] = {'C', 'A', 'I', 'R', 'N', 'V', 'T', 'R'};
-
-enum header_field { HEADER_MAGIC = 0, HEADER_MAJOR = 8, HEADER_STORE_ID = 16, HEADER_ID = 32, HEADER_CHECKSUM = 4088 };
 
 enum trailer_field {
     TRAILER_CHECKSUM = 0,
@@ -25,28 +20,13 @@ enum trailer_field {
     TRAILER_KEY = 64
 };
 
-_Static_assert(HEADER_CHECKSUM + 8 == VALUE_FILE_DATA_OFFSET, "the header block ends with its checksum");
 _Static_assert(8 + 8 * VALUE_TABLE_PAGE_FRAMES == VALUE_TABLE_PAGE_BYTES, "a page is a checksum and its entries");
 _Static_assert(TRAILER_KEY == VALUE_TRAILER_FIXED_BYTES, "the key follows the fixed part");
 
 /* ---- Header block ---- */
 
-void value_header_encode(uint8_t block[VALUE_FILE_DATA_OFFSET], const uint8_t store_id[16], uint64_t id,
-                         uint64_t seed) {
-    memset(block, 0, VALUE_FILE_DATA_OFFSET);
-    memcpy(block + HEADER_MAGIC, header_magic, sizeof header_magic);
-    le16_put(block + HEADER_MAJOR, FORMAT_MAJOR);
-    memcpy(block + HEADER_STORE_ID, store_id, 16);
-    le64_put(block + HEADER_ID, id);
-    le64_put(block + HEADER_CHECKSUM, checksum(block, HEADER_CHECKSUM, seed));
-}
-
-bool value_header_valid(const uint8_t block[VALUE_FILE_DATA_OFFSET], const uint8_t store_id[16], uint64_t id,
-                        uint64_t seed) {
-    return memcmp(block + HEADER_MAGIC, header_magic, sizeof header_magic) == 0 &&
-           le16_get(block + HEADER_MAJOR) == FORMAT_MAJOR && memcmp(block + HEADER_STORE_ID, store_id, 16) == 0 &&
-           le64_get(block + HEADER_ID) == id &&
-           le64_get(block + HEADER_CHECKSUM) == checksum(block, HEADER_CHECKSUM, seed);
+file_header value_header(const uint8_t store_id[16], uint64_t id, uint64_t seed) {
+    return (file_header){.magic = "CAIRNVAL", .store_id = store_id, .id = id, .seed = seed};
 }
 
 /* ---- Table pages ---- */

@@ -3,6 +3,7 @@
 #ifndef CAIRN_VLOG_VALUE_FORMAT_H
 #define CAIRN_VLOG_VALUE_FORMAT_H
 
+#include "vlog/file_header.h"
 #include "vlog/record.h"
 #include "vlog/value_file.h"
 
@@ -19,9 +20,7 @@ static inline uint64_t value_table_pages(uint64_t frames) {
 void value_descriptor_layout(value_descriptor *d, uint64_t value_size, size_t key_size);
 
 /* `seed` is file_seed(salt, id, 0) in all of these. */
-void value_header_encode(uint8_t block[VALUE_FILE_DATA_OFFSET], const uint8_t store_id[16], uint64_t id, uint64_t seed);
-bool value_header_valid(const uint8_t block[VALUE_FILE_DATA_OFFSET], const uint8_t store_id[16], uint64_t id,
-                        uint64_t seed);
+file_header value_header(const uint8_t store_id[16], uint64_t id, uint64_t seed);
 
 /* Sets the checksum of a page whose entries are there. */
 void value_page_seal(uint8_t page[VALUE_TABLE_PAGE_BYTES], uint64_t number, uint64_t seed);

@@ -186,7 +186,8 @@ int value_writer_open(value_writer **out, const value_file_env *env, uint64_t id
         rc = value_os_error(error, rc, id, 0, "create the file");
         goto done;
     }
-    value_header_encode(w->buffer, env->store_id, id, w->seed);
+    file_header header = value_header(env->store_id, id, w->seed);
+    file_header_encode(w->buffer, &header);
     rc = append(w, w->buffer, VALUE_FILE_DATA_OFFSET, error);
     if (rc != CAIRN_OK) remove_file(w, "val");
 done:

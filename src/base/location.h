@@ -4,7 +4,7 @@
  *   bits 40..59  length: 64-byte units as a 20-bit float, 6 bits of exponent above 14 of mantissa
  *   bits 60..63  kind
  *
- * A length below 2^14 units (1 MiB) is exact. Above, exponent e >= 1 and mantissa m stand for (2^14 + m) << (e - 1).
+ * A length below 2^15 units (2 MiB) is exact. Above, exponent e >= 1 and mantissa m stand for (2^14 + m) << (e - 1).
  * Records are padded to a representable length, so that the index knows each one's length exactly; the padding is less
  * than one part in 16,384.
  */

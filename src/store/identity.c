@@ -28,8 +28,9 @@ int identity_load(store_identity *identity, os_dir *dir, cairn_error *error) {
     }
     unsigned major = le16_get(bytes + 8);
     if (major > MAJOR) {
-        return status_set(error, CAIRN_UNSUPPORTED, "the store has format version %u.%u, newer than this build's %u",
-                          major, (unsigned)le16_get(bytes + 10), MAJOR);
+        return status_set(error, CAIRN_UNSUPPORTED,
+                          "%s: the store has format version %u.%u, newer than this build's %u", IDENTITY_NAME, major,
+                          (unsigned)le16_get(bytes + 10), MAJOR);
     }
     if (got != IDENTITY_BYTES || major != MAJOR || le64_get(bytes + 248) != checksum(bytes, 248, 0)) {
         return status_set(error, CAIRN_CORRUPT, "%s is damaged", IDENTITY_NAME);

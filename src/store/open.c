@@ -181,7 +181,7 @@ int cairn_open(cairn **out, const char *path, const cairn_options *options, cair
 /* Everything durable and in the index's checkpoint, so that the next open replays nothing. */
 static int close_cleanly(cairn *store) {
     cairn_error error;
-    if (store->options.read_only) return CAIRN_OK;
+    if (store->options.read_only || (vlog_untouched(store->log) && !vlog_failed(store->log))) return CAIRN_OK;
     int rc = vlog_failed(store->log) ? CAIRN_OK : vlog_sync(store->log, vlog_appended_place(store->log), &error);
     if (rc == CAIRN_OK) rc = store_checkpoint(store, true, &error);
     if (rc != CAIRN_OK) {
