@@ -1,35 +1,13 @@
 /* The hash index alone: memory, growth, look-ups. One line a figure: name, value, unit. Argument: keys (default 10 M).
  */
-#include "include/cairn.h"
+#include "bench/bench_common.h"
 #include "index/hash_index.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
-#include <unistd.h>
 
-static double clock_s(clockid_t clock) {
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-static double now_s(void) { return clock_s(CLOCK_MONOTONIC); }
-
-static uint64_t resident_bytes(void) {
-    unsigned long long total = 0, resident = 0;
-    FILE *f = fopen("/proc/self/statm", "r");
-    if (f == NULL) return 0;
-    if (fscanf(f, "%llu %llu", &total, &resident) != 2) resident = 0;
-    fclose(f);
-    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
-static uint64_t hash_of(uint64_t key) {
-    uint64_t z = (key + 1) * 0x9e3779b97f4a7c15ull;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-    return z ^ (z >> 27);
-}
+static uint64_t hash_of(uint64_t key) { return random_next(&key); }
 
 static int match_any(void *ctx, location candidate) {
     (void)ctx;
@@ -99,10 +77,10 @@ int main(int argc, char **argv) {
     printf("create %.3f ms\n", (now_s() - begin) * 1e3);
     printf("empty %" PRIu64 " bytes\n", hash_index_bytes(index));
 
-    uint64_t resident = resident_bytes();
+    uint64_t resident = ram_bytes();
     fill_figures figures;
     if (fill(index, keys, &figures) != CAIRN_OK) return 1;
-    resident = resident_bytes() - resident;
+    resident = ram_bytes() - resident;
     printf("keys %" PRIu64 "\n", hash_index_entries(index));
     printf("insert %.2f M/s\n", (double)keys / figures.seconds * 1e-6);
     printf("memory_now %.2f bytes/key\n", (double)hash_index_bytes(index) / (double)keys);

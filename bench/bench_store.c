@@ -8,16 +8,13 @@
  * verifies what it returns. Both are timed until the last call returned; nothing is synced inside the timed part but
  * what the store's own threads sync (default durability). Everything is made in a folder below DIRECTORY and removed.
  */
-#include "include/cairn.h"
+#include "bench/bench_common.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define REPETITIONS_MAX 64
@@ -27,39 +24,20 @@ typedef struct figures {
 } figures;
 
 typedef struct plan {
-    char path[4096];
     size_t value_size, count;
     char *value;
     char *buffer;
     size_t *order;
 } plan;
 
-static _Noreturn void die(const char *what, const char *message) {
-    fprintf(stderr, "bench_store: %s: %s\n", what, message);
-    exit(1);
-}
-
-static double now_s(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 static double rate(const plan *p, double seconds) { return (double)(p->count * p->value_size) / 1048576.0 / seconds; }
-
-static uint64_t next_random(uint64_t *state) {
-    uint64_t z = (*state += 0x9e3779b97f4a7c15ull);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-    return z ^ (z >> 31);
-}
 
 static void shuffle(size_t *order, size_t count, uint64_t seed) {
     for (size_t i = 0; i < count; i++) {
         order[i] = i;
     }
     for (size_t i = count; i > 1; i--) {
-        size_t j = next_random(&seed) % i, t = order[i - 1];
+        size_t j = random_next(&seed) % i, t = order[i - 1];
         order[i - 1] = order[j];
         order[j] = t;
     }
@@ -75,8 +53,7 @@ static void check_value(const plan *p, size_t i) {
 }
 
 static void run_raw(plan *p, figures *f) {
-    char name[4200];
-    (void)snprintf(name, sizeof name, "%s/raw", p->path);
+    const char *name = "raw";
     int fd = open(name, O_CREAT | O_RDWR | O_TRUNC, 0600);
     if (fd < 0) die(name, strerror(errno));
     double begin = now_s();
@@ -100,54 +77,25 @@ static void run_raw(plan *p, figures *f) {
     unlink(name);
 }
 
-static void remove_store(const char *path) {
-    DIR *dir = opendir(path);
-    if (dir == NULL) return;
-    for (struct dirent *e; (e = readdir(dir)) != NULL;) {
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) unlinkat(dirfd(dir), e->d_name, 0);
-    }
-    closedir(dir);
-    rmdir(path);
-}
-
-static size_t key_of(char key[32], size_t i) { return (size_t)snprintf(key, 32, "key-%012zu", i); }
-
 static void run_store(plan *p, figures *f) {
-    char name[4200], key[32];
-    cairn *store;
+    char key[BENCH_KEY_SIZE];
     cairn_error error;
-    (void)snprintf(name, sizeof name, "%s/store", p->path);
-    cairn_options options = {.struct_size = sizeof options, .create = true};
-    if (cairn_open(&store, name, &options, &error) != CAIRN_OK) die("open", error.message);
+    cairn *store = store_open("store");
     double begin = now_s();
     for (size_t i = 0; i < p->count; i++) {
         stamp(p, i);
-        if (cairn_put(store, key, key_of(key, i), p->value, p->value_size, NULL, &error) != CAIRN_OK) {
-            die("put", error.message);
-        }
+        must(cairn_put(store, key, key_of(key, i), p->value, p->value_size, NULL, &error), "put", &error);
     }
     f->write = rate(p, now_s() - begin);
     begin = now_s();
     for (size_t i = 0; i < p->count; i++) {
         size_t size, at = p->order[i];
-        if (cairn_get_into(store, key, key_of(key, at), p->buffer, p->value_size, &size, &error) != CAIRN_OK) {
-            die("get", error.message);
-        }
+        must(cairn_get_into(store, key, key_of(key, at), p->buffer, p->value_size, &size, &error), "get", &error);
         check_value(p, at);
     }
     f->read = rate(p, now_s() - begin);
     (void)cairn_close(store);
-    remove_store(name);
-}
-
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, int count) {
-    qsort(values, (size_t)count, sizeof *values, by_value);
-    return count % 2 != 0 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
+    folder_remove("store");
 }
 
 static void print_row(const char *what, size_t value_size, const double *raw, const double *store, int count) {
@@ -160,22 +108,17 @@ static void print_row(const char *what, size_t value_size, const double *raw, co
     double middle = median(ratio, count);
     printf("%-12s %8zu %12.0f %12.0f %8.2f %8.2f %8.2f\n", what, value_size, median(a, count), median(b, count), middle,
            ratio[0], ratio[count - 1]);
+    flush_rows();
 }
 
 static void run_size(plan *p, size_t value_size, size_t bytes, int repetitions) {
     double raw_write[REPETITIONS_MAX], write_[REPETITIONS_MAX], raw_read[REPETITIONS_MAX], read_[REPETITIONS_MAX];
     p->value_size = value_size;
     p->count = bytes / value_size;
-    p->value = malloc(value_size);
-    p->buffer = malloc(value_size);
-    p->order = malloc(p->count * sizeof *p->order);
-    if (p->value == NULL || p->buffer == NULL || p->order == NULL) die("memory", "none");
-    uint64_t seed = value_size;
-    for (size_t i = 0; i + 8 <= value_size; i += 8) {
-        uint64_t r = next_random(&seed);
-        memcpy(p->value + i, &r, sizeof r);
-    }
-    memset(p->buffer, 1, value_size);
+    p->value = allocate(value_size);
+    p->buffer = allocate(value_size);
+    p->order = allocate(p->count * sizeof *p->order);
+    random_fill(p->value, value_size, value_size);
     for (int i = 0; i < repetitions; i++) {
         figures f;
         shuffle(p->order, p->count, (uint64_t)i + 1);
@@ -203,12 +146,10 @@ int main(int argc, char **argv) {
     size_t bytes = (argc > 3 ? (size_t)atol(argv[3]) : 256) << 20;
     if (repetitions < 1 || repetitions > REPETITIONS_MAX || bytes < 1 << 20)
         die("usage", "1 to 64 repetitions, 1 MiB up");
-    (void)snprintf(p.path, sizeof p.path, "%s/cairn-bench-XXXXXX", argv[1]);
-    if (mkdtemp(p.path) == NULL) die(p.path, strerror(errno));
+    scratch_make(argv[1]);
     printf("%-12s %8s %12s %12s %8s %8s %8s\n", "", "bytes", "raw MiB/s", "cairn MiB/s", "ratio", "least", "most");
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         run_size(&p, sizes[i], bytes, repetitions);
     }
-    rmdir(p.path);
     return 0;
 }

@@ -190,8 +190,10 @@ int vlog_finish_active(vlog *log, cairn_error *error) {
 
 int vlog_make_room(vlog *log, uint64_t units, cairn_error *error) {
     int rc = CAIRN_OK;
-    if (log->active != NULL && fits(log->active, atomic_load(&log->active->end), units)) return CAIRN_OK;
-    while (log->preparing) {
+    for (;;) {
+        if (log->active != NULL && fits(log->active, atomic_load(&log->active->end), units)) return CAIRN_OK;
+        if (!log->preparing) break;
+        /* Others wait with us: the first one goes on to the next segment, the rest find room there. */
         os_cond_wait(&log->prepared, &log->append_lock);
     }
     if (log->active != NULL && atomic_load(&log->active->end) > SEGMENT_DATA_OFFSET) {
