@@ -1,6 +1,6 @@
-/* A whole value in one read: header into a scratch buffer, payload straight into the caller's, what is behind it into
- * another scratch. Where the payload begins and how long it is follow from the record's length and the key's, but for a
- * few bytes; a guess that turns out wrong costs a second read. */
+/* A whole value in one read: header into a scratch buffer, payload and padding straight into the caller's, where they
+ * fit. Where the payload begins follows from the record's length and the key's; how long it is does so but for the
+ * padding. A guess that turns out wrong costs a second read. */
 #include "src/base/check.h"
 #include "src/base/status.h"
 #include "vlog/log_state.h"
@@ -9,7 +9,6 @@
 
 #define AT_ONCE_MAX ((uint64_t)256 << 10)
 #define SHORT_MAX ((size_t)16 << 10)
-#define BEHIND_MAX (BLOCK_BYTES + UNIT_BYTES)
 
 /* The header size of a record of this length and key size that holds a raw value. The padding is less than a unit, or a
  * block for a long record; the number of frames is guessed from the shortest payload that fits. */
@@ -50,22 +49,22 @@ int vlog_value_read(vlog *log, location where, const void *key, size_t key_size,
     uint32_t header_size = guess_header_size(length, (uint32_t)key_size);
     if (length > AT_ONCE_MAX || header_size > sizeof((vlog_head *)0)->inline_bytes || header_size >= length)
         return VLOG_READ_OTHERWISE;
-    uint64_t rest = length - header_size, in_buf = min_u64(cap, rest);
-    if (rest - in_buf > BEHIND_MAX) return VLOG_READ_OTHERWISE;
+    /* A buffer that may turn out too small must stay untouched. */
+    uint64_t rest = length - header_size;
+    if (cap < rest) return VLOG_READ_OTHERWISE;
 
     vlog_head head;
-    uint8_t behind[BEHIND_MAX];
     head.bytes = head.inline_bytes;
     int rc = vlog_locate(log, where, &head.segment, &head.file, &head.offset, error);
     if (rc != CAIRN_OK) return rc;
-    struct iovec iov[] = {{head.bytes, header_size}, {buf, in_buf}, {behind, rest - in_buf}};
+    struct iovec iov[] = {{head.bytes, header_size}, {buf, rest}};
     size_t got = 0;
-    if (os_file_readv(head.file, iov, 3, head.offset, &got) != 0 || got != length) return VLOG_READ_OTHERWISE;
+    if (os_file_readv(head.file, iov, 2, head.offset, &got) != 0 || got != length) return VLOG_READ_OTHERWISE;
     if (record_decode(&head.header, head.bytes, header_size, length, head.segment->seed + head.offset) !=
             RECORD_VALID ||
         head.header.type != RECORD_PUT || head.header.header_size != header_size ||
         head.header.units * UNIT_BYTES != length || head.header.key_size != key_size ||
-        memcmp(vlog_head_key(&head), key, key_size) != 0 || head.header.value_size > in_buf) {
+        memcmp(vlog_head_key(&head), key, key_size) != 0 || head.header.value_size > rest) {
         return VLOG_READ_OTHERWISE;
     }
     if (frames_verify(head.bytes + record_table_offset(head.header.key_size), buf, head.header.stored_size) !=

@@ -153,9 +153,9 @@ static size_t random_size(history *h) {
 }
 
 static step_kind random_kind(history *h) {
-    static const uint8_t weights[STEP_KINDS] = {[STEP_PUT] = 48,  [STEP_PUT_IF_ABSENT] = 5, [STEP_WRITER] = 8,
-                                                [STEP_DELETE] = 18, [STEP_WRITER_ABORT] = 2,  [STEP_SYNC] = 4,
-                                                [STEP_WAIT] = 5,  [STEP_CHECKPOINT] = 5,    [STEP_REOPEN] = 5};
+    static const uint8_t weights[STEP_KINDS] = {
+        [STEP_PUT] = 45, [STEP_PUT_IF_ABSENT] = 5, [STEP_WRITER] = 8, [STEP_WRITER_ABORT] = 2, [STEP_DELETE] = 18,
+        [STEP_SYNC] = 4, [STEP_CHECKPOINT] = 5,    [STEP_REOPEN] = 5, [STEP_WAIT] = 5,         [STEP_READ] = 3};
     unsigned roll = (unsigned)random_below(&h->rng, 100);
     for (unsigned kind = 0; kind < STEP_KINDS; kind++) {
         if (roll < weights[kind]) return (step_kind)kind;
@@ -198,11 +198,25 @@ static int reopen(history *h, cairn_error *error) {
     return history_try_open(h, error);
 }
 
+#define WRONG_VALUE 100 /* no code of the store's */
+
+static int read_back(history *h, const history_step *s, cairn_error *error) {
+    const history_key *key = &h->keys[s->key];
+    const history_value *v = &h->values[h->state[h->done][s->key]];
+    void *value = NULL;
+    size_t size = 0;
+    int rc = cairn_get(h->store, key->bytes, key->size, &value, &size, error);
+    if (rc == CAIRN_OK && (size != v->size || memcmp(value, v->bytes, size) != 0)) {
+        rc = status_set(error, WRONG_VALUE, "another value than was put");
+    }
+    cairn_free(value);
+    return rc;
+}
+
 static int run_step(history *h, const history_step *s, cairn_error *error) {
     const history_key *key = &h->keys[s->key];
     const history_value *v = &h->values[s->value];
-    cairn_put_options o = {
-        .struct_size = sizeof o, .sync = s->sync, .if_absent = s->kind == STEP_PUT_IF_ABSENT};
+    cairn_put_options o = {.struct_size = sizeof o, .sync = s->sync, .if_absent = s->kind == STEP_PUT_IF_ABSENT};
     switch (s->kind) {
     case STEP_PUT:
     case STEP_PUT_IF_ABSENT:
@@ -218,6 +232,8 @@ static int run_step(history *h, const history_step *s, cairn_error *error) {
         return cairn_checkpoint(h->store, error);
     case STEP_REOPEN:
         return reopen(h, error);
+    case STEP_READ:
+        return read_back(h, s, error);
     default:
         sim_clock_advance(h->disk, 1 + random_below(&h->rng, 250));
         return CAIRN_OK;
@@ -230,7 +246,7 @@ static int foresee(history *h, const history_step *s) {
     bool present = h->state[h->done][s->key] != 0;
     memcpy(next, h->state[h->done], sizeof h->state[0]);
     if (s->kind == STEP_PUT_IF_ABSENT && present) return CAIRN_EXISTS;
-    if (s->kind == STEP_DELETE && !present) return CAIRN_NOT_FOUND;
+    if ((s->kind == STEP_DELETE || s->kind == STEP_READ) && !present) return CAIRN_NOT_FOUND;
     if (s->kind <= STEP_WRITER) next[s->key] = (uint8_t)s->value;
     if (s->kind == STEP_DELETE) next[s->key] = 0;
     return CAIRN_OK;
@@ -257,7 +273,8 @@ static void learn_durability(history *h, const history_step *s) {
         h->durable = h->done;
     } else if (changes && h->profile.durability == CAIRN_DURABILITY_DEFAULT && !h->plan_hit) {
         /* Without threads a change does what was due before it; it does not fail when that does. */
-        while (h->durable < h->done && h->steps[h->durable].returned_ms + SYNC_INTERVAL_MS <= now_ms(h)) h->durable++;
+        while (h->durable < h->done && h->steps[h->durable].returned_ms + SYNC_INTERVAL_MS <= now_ms(h))
+            h->durable++;
     }
 }
 
@@ -332,14 +349,15 @@ size_t history_high(const history *h) { return h->in_flight ? h->done + 1 : h->d
 
 void history_describe(const history *h, finding *f) {
     static const char *const names[STEP_KINDS] = {"put",  "put-if-absent", "writer", "writer-abort", "delete",
-                                                  "sync", "checkpoint",    "reopen", "wait"};
+                                                  "sync", "checkpoint",    "reopen", "wait",         "read"};
     finding_add(f, "\nhistory: durability %d, mask %llx, done %zu%s, durable %zu\n", h->profile.durability,
-                (unsigned long long)h->profile.hash_mask, h->done, h->in_flight ? " and one in flight" : "", h->durable);
+                (unsigned long long)h->profile.hash_mask, h->done, h->in_flight ? " and one in flight" : "",
+                h->durable);
     for (size_t i = 0; i < history_high(h) && i < HISTORY_STEPS_MAX; i++) {
         const history_step *s = &h->steps[i];
         const history_value *v = &h->values[s->value];
         finding_add(f, "%zu %s%s", i, names[s->kind], s->sync ? " sync" : "");
-        if (s->kind <= STEP_DELETE) finding_add(f, " key %u", s->key);
+        if (s->kind <= STEP_DELETE || s->kind == STEP_READ) finding_add(f, " key %u", s->key);
         if (s->value != 0) finding_add(f, " size %zu version %llu", v->size, (unsigned long long)v->version);
         finding_add(f, "%s\n", i == h->done ? " (in flight)" : s->result != 0 ? " (refused)" : "");
     }

@@ -1,7 +1,7 @@
 /* A random history of one store on a simulated disk, and what may be there at each of its moments.
  *
- * Row r of `state` is what the store holds after the first r steps. While step `done` runs, row done + 1 is what it will
- * leave; so a cut then may leave any row from `durable` to done + 1, and a killed process done or done + 1.
+ * Row r of `state` is what the store holds after the first r steps. While step `done` runs, row done + 1 is what it
+ * will leave; so a cut then may leave any row from `durable` to done + 1, and a killed process done or done + 1.
  *
  * Not thread-safe; the store runs without threads of its own.
  */
@@ -26,6 +26,7 @@ typedef enum step_kind {
     STEP_CHECKPOINT,
     STEP_REOPEN,
     STEP_WAIT,
+    STEP_READ,
     STEP_KINDS
 } step_kind;
 
@@ -54,7 +55,7 @@ typedef struct history_key {
 typedef struct history_profile {
     int durability;
     uint64_t hash_mask;
-    size_t value_max;    /* largest ordinary value */
+    size_t value_max;     /* largest ordinary value */
     unsigned bulk_one_in; /* one value in so many takes 100 to 256 KiB, so that segments fill; 0: none */
     unsigned file_one_in; /* one in so many goes to a value file; 0: none */
 } history_profile;

@@ -34,8 +34,8 @@ static bool check_key(const history *h, cairn *store, unsigned k, uint8_t *id, f
     if (rc != CAIRN_OK) return finding_note(f, "get of key %u: %d %s", k, rc, error.message);
     bool same = size == v->size && entry.value_size == size && memcmp(value, v->bytes, size) == 0;
     cairn_free(value);
-    return same || finding_note(f, "key %u, version %llu: another value than was put", k,
-                                (unsigned long long)entry.version);
+    return same ||
+           finding_note(f, "key %u, version %llu: another value than was put", k, (unsigned long long)entry.version);
 }
 
 static bool check_scan(const history *h, cairn *store, const uint8_t *there, finding *f) {
@@ -48,7 +48,8 @@ static bool check_scan(const history *h, cairn *store, const uint8_t *there, fin
         size_t size;
         const void *bytes = cairn_scan_key(scan, &size);
         unsigned k = 0;
-        while (k < HISTORY_KEYS && (h->keys[k].size != size || memcmp(h->keys[k].bytes, bytes, size) != 0)) k++;
+        while (k < HISTORY_KEYS && (h->keys[k].size != size || memcmp(h->keys[k].bytes, bytes, size) != 0))
+            k++;
         if (k == HISTORY_KEYS || seen[k] || there[k] == 0) {
             finding_note(f, "the scan gives key %u, which is absent, unknown or given twice", k);
             break;

@@ -5,16 +5,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature) /* clang tells in this way only */
+#define SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
+#else
+#define SANITIZED 0
+#endif
+
 bool rung_is_full(void) {
     const char *rung = getenv("CAIRN_RUNG");
     return rung != NULL && strcmp(rung, "full") == 0;
 }
 
-uint64_t rung_choose(uint64_t quick, uint64_t full) {
+uint64_t rung_choose(uint64_t quick, uint64_t sanitized, uint64_t full) {
     if (rung_is_full()) return full;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    return max_u64(quick / 10, 1);
+#if SANITIZED
+    (void)quick;
+    return sanitized;
 #else
+    (void)sanitized;
     return quick;
 #endif
 }

@@ -1,4 +1,5 @@
-/* How far a random test goes, and by which seed: CAIRN_RUNG is `quick` (default) or `full`; CAIRN_SEED replays one case. */
+/* How far a random test goes, and by which seed: CAIRN_RUNG is `quick` (default) or `full`; CAIRN_SEED replays one
+ * case. */
 #ifndef CAIRN_TESTS_RUNG_H
 #define CAIRN_TESTS_RUNG_H
 
@@ -7,8 +8,8 @@
 #include <stdint.h>
 
 bool rung_is_full(void);
-/* Sanitized builds are ten times slower and look for something else: a tenth of `quick`. */
-uint64_t rung_choose(uint64_t quick, uint64_t full);
+/* Sanitized builds are ten to seventy times slower and look for something else, so their quick rung is shorter. */
+uint64_t rung_choose(uint64_t quick, uint64_t sanitized, uint64_t full);
 bool rung_seed(uint64_t *seed); /* true when CAIRN_SEED is set */
 
 /* splitmix64 */

@@ -131,7 +131,8 @@ static void take_steps(making *m, unsigned count) {
 /* ---- The whole ---- */
 
 static void make_keys(making *m) {
-    static const size_t sizes[SPECIMEN_KEYS] = {5, 6, 9, 13, 16, 17, 31, 40, 600, 4500};
+    /* The longest is longer than what a look-up reads at first, or than what it has room for without an allocation. */
+    size_t sizes[SPECIMEN_KEYS] = {5, 6, 9, 13, 16, 17, 31, 40, 70, m->s->plan.large ? 4500 : 600};
     for (unsigned k = 0; k < SPECIMEN_KEYS; k++) {
         m->s->keys[k] = (specimen_key){.bytes = random_window(&m->rng, sizes[k]), .size = sizes[k]};
     }
@@ -146,22 +147,22 @@ static void note_file(specimen *s, const char *name) {
     specimen_file *f = NULL;
     uint64_t id = 0;
     char suffix[4];
-    bool segment = has_suffix(name, ".seg"), value = has_suffix(name, ".val");
-    if (segment || value) CHECK(file_name_parse(name, &id, suffix));
-    for (unsigned i = 0; segment && i < s->file_count; i++) {
+    bool in_log = has_suffix(name, ".seg"), value = has_suffix(name, ".val");
+    if (in_log || value) CHECK(file_name_parse(name, &id, suffix));
+    for (unsigned i = 0; in_log && i < s->file_count; i++) {
         if (s->files[i].id == id) f = &s->files[i];
     }
     if (f == NULL) {
         CHECK(s->file_count < SPECIMEN_FILES);
         f = &s->files[s->file_count++];
-        *f = (specimen_file){.id = id, .segment = segment, .value = value};
+        *f = (specimen_file){.id = id, .segment = in_log, .value = value};
     }
     memcpy(f->name, name, strlen(name));
     f->bytes = sim_file_read(s->disk, SPECIMEN_STORE, name, &f->size);
     for (unsigned k = 0; value && k < SPECIMEN_KEYS; k++) {
         f->live = f->live || strcmp(s->values[s->state[s->steps][k]].file, name) == 0;
     }
-    for (size_t i = 0; segment && i < s->steps; i++) {
+    for (size_t i = 0; in_log && i < s->steps; i++) {
         if (&s->files[s->records[i].file] == f) f->record_end = s->records[i].end;
     }
 }

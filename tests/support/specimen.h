@@ -1,10 +1,10 @@
 /* Small stores on a simulated disk of which every byte's meaning is known: what a test damages, and then compares with
  * what it knows.
  *
- * Row r of `state` is what the store holds after its first r steps: for each key a value, or SPECIMEN_ABSENT. A specimen
- * has sealed segments (each session but the last ended in a kill, and recovery sealed what it left), one open segment,
- * dead and live records of all types, and a checkpoint where the plan wants one. It was closed, or killed with steps
- * behind the last sync. Nothing changes it once it is made; a test works on clones of `disk`.
+ * Row r of `state` is what the store holds after its first r steps: for each key a value, or SPECIMEN_ABSENT. A
+ * specimen has sealed segments (each session but the last ended in a kill, and recovery sealed what it left), one open
+ * segment, dead and live records of all types, and a checkpoint where the plan wants one. It was closed, or killed with
+ * steps behind the last sync. Nothing changes it once it is made; a test works on clones of `disk`.
  */
 #ifndef CAIRN_TESTS_SPECIMEN_H
 #define CAIRN_TESTS_SPECIMEN_H

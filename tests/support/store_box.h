@@ -4,6 +4,7 @@
 #define CAIRN_TESTS_STORE_BOX_H
 
 #include "include/cairn.h"
+#include "src/os/os.h"
 #include "tests/support/real_folder.h"
 
 #define BOX_SEGMENT_BYTES ((uint64_t)1 << 20)
@@ -12,6 +13,7 @@
 typedef struct box {
     char path[REAL_PATH_SIZE];
     cairn_options options; /* of every opening */
+    os *system;            /* the real one, at first */
     cairn *store;          /* NULL: closed */
 } box;
 
@@ -22,11 +24,20 @@ int box_teardown(void **state);
 void box_open(box *b);
 void box_close(box *b); /* nothing when it is closed */
 void box_reopen(box *b);
-/* Goes on in what a kill -9 now would leave: a copy of the files as they are. Nobody else uses the store meanwhile. */
+/* Reopens it without threads of its own, so that nothing changes a file but a call. */
+void box_quiet(box *b);
+/* Goes on in what a kill -9 now would leave: a copy of the files as they are. The box is quiet. */
 void box_crash(box *b);
 
 /* Opens or fails the test with the reason. */
 cairn *store_open_or_fail(const char *path, const cairn_options *options);
+cairn *store_open_on_or_fail(os *system, const char *path, const cairn_options *options);
+
+/* The real system, but for syncs, which do nothing: for tests of thousands of openings that no power cut is part of. */
+os *os_without_syncs(void);
+
+/* Expects a refusal whose message holds `text`. */
+void expect_refused(const char *path, const cairn_options *o, int code, const char *text);
 
 void expect_get(cairn *store, const void *key, size_t key_size, const void *value, size_t size);
 uint64_t version_of(cairn *store, const char *key);

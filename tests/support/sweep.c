@@ -4,7 +4,6 @@
 #include "src/base/checksum.h"
 #include "src/store/store.h"
 #include "tests/support/rung.h"
-#include "vlog/manifest.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +16,8 @@
 
 /* ---- Sets of hashes ---- */
 
+static bool hash_set_add(hash_set *set, uint64_t hash);
+
 static void grow(hash_set *set) {
     hash_set larger = {.capacity = set->capacity == 0 ? 4096 : set->capacity * 2};
     larger.slots = calloc(larger.capacity, sizeof *larger.slots);
@@ -28,7 +29,8 @@ static void grow(hash_set *set) {
     *set = larger;
 }
 
-bool hash_set_add(hash_set *set, uint64_t hash) {
+/* True: it was not there. */
+static bool hash_set_add(hash_set *set, uint64_t hash) {
     if (set->count >= set->capacity / 2) grow(set);
     hash = hash == 0 ? 1 : hash;
     size_t at = hash % set->capacity;
@@ -41,7 +43,7 @@ bool hash_set_add(hash_set *set, uint64_t hash) {
     return true;
 }
 
-void hash_set_release(hash_set *set) {
+static void hash_set_release(hash_set *set) {
     free(set->slots);
     *set = (hash_set){0};
 }
@@ -105,7 +107,8 @@ static void cut_recovery(void *ctx, sim_disk *disk) {
     examine_cuts(v, disk, v->low, 2); /* v is of the state that is being recovered */
 }
 
-bool sweep_check_names(sim_disk *disk, uint64_t streams, finding *f) {
+/* After a clean close only what the manifest and live keys need is there. */
+static bool check_names(sim_disk *disk, uint64_t streams, finding *f) {
     char names[NAMES_MAX][SIM_NAME_SIZE];
     size_t count = sim_names(disk, HISTORY_STORE, names, NAMES_MAX), segments = 0, files = 0;
     CHECK(count <= NAMES_MAX);
@@ -122,13 +125,16 @@ bool sweep_check_names(sim_disk *disk, uint64_t streams, finding *f) {
             known = known || strcmp(names[i], fixed[k]) == 0;
         if (known) continue;
         if (!file_name_parse(names[i], &id, suffix)) return finding_note(f, "left over: %s", names[i]);
-        if (strcmp(suffix, "seg") == 0) segments++;
-        else if (strcmp(suffix, "val") == 0) files++;
-        else return finding_note(f, "left over: %s", names[i]);
+        if (strcmp(suffix, "seg") == 0)
+            segments++;
+        else if (strcmp(suffix, "val") == 0)
+            files++;
+        else
+            return finding_note(f, "left over: %s", names[i]);
     }
     if (segments != listed) return finding_note(f, "%zu segment files, %zu in the manifest", segments, listed);
-    return files == streams || finding_note(f, "%zu value files, of which %llu are live", files,
-                                            (unsigned long long)streams);
+    return files == streams ||
+           finding_note(f, "%zu value files, of which %llu are live", files, (unsigned long long)streams);
 }
 
 static bool verify_all(cairn *store, finding *f) {
@@ -136,7 +142,8 @@ static bool verify_all(cairn *store, finding *f) {
     cairn_verify_result result = {.struct_size = sizeof result};
     int rc = cairn_verify(store, NULL, &result, &error);
     if (rc != CAIRN_OK) return finding_note(f, "verify: %d %s", rc, error.message);
-    return result.damaged == 0 || finding_note(f, "verify finds %llu places damaged", (unsigned long long)result.damaged);
+    return result.damaged == 0 ||
+           finding_note(f, "verify finds %llu places damaged", (unsigned long long)result.damaged);
 }
 
 static bool close_and_check(history *h, finding *f) {
@@ -146,7 +153,7 @@ static bool close_and_check(history *h, finding *f) {
     if (rc != CAIRN_OK) return finding_note(f, "stats: %d %s", rc, error.message);
     if (!history_close(h, f)) return false;
     if (sim_open_handles(h->disk) != 0) return finding_note(f, "%zu handles leak", sim_open_handles(h->disk));
-    return sweep_check_names(h->disk, stats.streams, f);
+    return check_names(h->disk, stats.streams, f);
 }
 
 /* ---- A second generation ---- */
@@ -170,7 +177,8 @@ static void cut_onward(void *ctx, sim_disk *disk) {
 static bool go_on(const visit *v, history *branch) {
     sweep *s = v->sweep;
     finding *f = s->finding;
-    bool onward = v->depth < DEPTH_MAX && s->onward_one_in != 0 && random_one_in(&s->rng, s->onward_one_in << (2 * v->depth));
+    bool onward =
+        v->depth < DEPTH_MAX && s->onward_one_in != 0 && random_one_in(&s->rng, s->onward_one_in << (2 * v->depth));
     size_t steps = onward ? 2 + (size_t)random_below(&s->rng, ONWARD_STEPS_MAX) : 0;
     countdown c = {.visit = {.sweep = s, .history = branch, .depth = v->depth + 1, .from = v}, .history = branch};
     c.left = random_below(&s->rng, 12);
@@ -225,12 +233,14 @@ static bool examine_new(const visit *v, sim_disk *disk) {
     nested.from = v;
     if (s->plant != NULL) s->plant(sim_os(disk));
     if (random_one_in(&s->rng, 16) && !look_read_only(v, disk, &read_row)) return false;
-    bool cut = v->depth < DEPTH_MAX && s->nested_one_in != 0 && random_one_in(&s->rng, s->nested_one_in << (2 * v->depth));
+    bool cut =
+        v->depth < DEPTH_MAX && s->nested_one_in != 0 && random_one_in(&s->rng, s->nested_one_in << (2 * v->depth));
     if (cut) sim_on_operation(disk, cut_recovery, &nested);
     int durability = (int)random_below(&s->rng, 3);
     bool good = recover(v, disk, durability, &store, &row);
     sim_on_operation(disk, NULL, NULL);
-    if (good && read_row != SIZE_MAX && memcmp(v->history->state[row], v->history->state[read_row], HISTORY_KEYS) != 0) {
+    if (good && read_row != SIZE_MAX &&
+        memcmp(v->history->state[row], v->history->state[read_row], HISTORY_KEYS) != 0) {
         good = finding_note(s->finding, "a reader found row %zu, a writer %zu", read_row, row);
     }
     if (!good) {
@@ -280,10 +290,8 @@ static void cut_here(void *ctx, sim_disk *disk) {
     run *r = ctx;
     if (r->sweep->finding->found) return;
     r->sweep->points++;
-    visit v = {.sweep = r->sweep,
-               .history = r->history,
-               .durable = r->history->durable,
-               .high = history_high(r->history)};
+    visit v = {
+        .sweep = r->sweep, .history = r->history, .durable = r->history->durable, .high = history_high(r->history)};
     examine_cuts(&v, disk, r->history->done, r->sweep->crashes);
 }
 

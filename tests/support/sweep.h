@@ -1,22 +1,20 @@
 /* Power cuts, in every state that a history passes through, and what recovery makes of them.
  *
- * At each operation of the history's disk the disk is copied and crashed with several seeds, and killed once. Each state
- * that is new is opened and must hold an allowed row of the history, whole. Of some states recovery itself is cut at each
- * of its operations; from some the history goes on, past a roll of the segment, and is cut again; the others are
- * written to, closed, and looked at for what should not be there any more.
+ * At each operation of the history's disk the disk is copied and crashed with several seeds, and killed once. Each
+ * state that is new is opened and must hold an allowed row of the history, whole. Of some states recovery itself is cut
+ * at each of its operations; from some the history goes on, past a roll of the segment, and is cut again; the others
+ * are written to, closed, and looked at for what should not be there any more.
  */
 #ifndef CAIRN_TESTS_SWEEP_H
 #define CAIRN_TESTS_SWEEP_H
 
 #include "tests/support/history.h"
 
-/* Hashes: open addressing, never 0. */
+/* Hashes: open addressing, 0 is a free slot. */
 typedef struct hash_set {
     uint64_t *slots;
     size_t count, capacity;
 } hash_set;
-bool hash_set_add(hash_set *set, uint64_t hash); /* true: it was not there */
-void hash_set_release(hash_set *set);
 
 typedef struct sweep {
     /* Set by the caller. */
@@ -36,8 +34,5 @@ typedef struct sweep {
 /* Runs one history of that seed and sweeps it. False when something was found; the finding then tells all. */
 bool sweep_history(sweep *s, uint64_t seed);
 void sweep_release(sweep *s);
-
-/* What is wrong with the names in the store's directory after a clean close, if anything. */
-bool sweep_check_names(sim_disk *disk, uint64_t streams, finding *f);
 
 #endif

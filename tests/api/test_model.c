@@ -1,0 +1,276 @@
+/* Random operations against a plain map: on the simulated disk, with hashes of a few bits, on real files, with the
+ * store's own threads and several of callers.
+ *
+ * CAIRN_RUNG=full makes a hundred times as many; CAIRN_SEED replaces the seed that a failure named. */
+#include "src/base/check.h"
+#include "src/store/store.h"
+#include "tests/support/model_run.h"
+#include "tests/support/os_sim.h"
+#include "tests/support/rung.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define CHUNK 5000u /* operations on one store: nothing gives space back yet */
+#define THREADS 4u
+
+typedef struct setting {
+    const char *name;
+    uint64_t operations;
+    uint64_t hash_mask;
+    size_t keys;
+    bool real, threads;
+} setting;
+
+typedef struct place {
+    const setting *setting;
+    sim_disk *disk; /* NULL: real files */
+    os *os;
+    char path[64];
+    cairn_options options;
+} place;
+
+static finding found;
+
+static void fail_if_found(const setting *s, uint64_t seed, uint64_t operation) {
+    if (!found.found) return;
+    fputs(found.text, stderr);
+    fail_msg("%s, operation %llu; replay: CAIRN_SEED=%llu", s->name, (unsigned long long)operation,
+             (unsigned long long)seed);
+}
+
+/* ---- Stores ---- */
+
+static void place_make(place *p, const setting *s, uint64_t seed) {
+    *p = (place){.setting = s, .path = "s"};
+    p->options = (cairn_options){.struct_size = sizeof p->options,
+                                 .create = true,
+                                 .no_background = !s->threads,
+                                 .durability = (int)(seed % 3),
+                                 .segment_bytes = (uint64_t)1 << 20};
+    if (s->real) {
+        const char *base = getenv("TMPDIR");
+        (void)snprintf(p->path, sizeof p->path, "%.40s/cairn_model.XXXXXX", base != NULL ? base : "/tmp");
+        assert_non_null(mkdtemp(p->path));
+        p->os = os_posix();
+    } else {
+        p->disk = sim_new(seed);
+        p->os = sim_os(p->disk);
+    }
+}
+
+static int remove_name(void *ctx, const char *name) { return os_unlink(ctx, name); }
+
+static void place_remove(place *p) {
+    if (p->disk != NULL) {
+        assert_int_equal(sim_open_handles(p->disk), 0);
+        sim_free(p->disk);
+        return;
+    }
+    os_dir *dir = NULL;
+    assert_int_equal(p->os->dir_open(p->os, p->path, 0, &dir), 0);
+    assert_int_equal(os_dir_list(dir, remove_name, dir), 0);
+    os_dir_close(dir);
+    assert_int_equal(rmdir(p->path), 0);
+}
+
+static cairn *place_open(place *p) {
+    cairn *store = NULL;
+    cairn_error error = {0};
+    int rc = store_open_on(&store, p->os, p->path, &p->options, p->setting->hash_mask, &error);
+    if (rc != CAIRN_OK) finding_note(&found, "open: %d %s", rc, error.message);
+    return store;
+}
+
+static bool close_store(cairn *store) {
+    int rc = cairn_close(store);
+    return rc == CAIRN_OK || finding_note(&found, "close: %d", rc);
+}
+
+/* ---- Reopening ---- */
+
+static bool reopen(place *p, model_run *r) {
+    if (model_run_holds(r) && cairn_close(r->store) != CAIRN_BUSY) {
+        return finding_note(&found, "a store that has readers or writers closes");
+    }
+    if (!model_run_let_go(r) || !close_store(r->store)) return false;
+    r->store = place_open(p);
+    return r->store != NULL;
+}
+
+static bool reopen_read_only(place *p, model_run *r) {
+    if (!model_run_let_go(r) || !close_store(r->store)) return false;
+    cairn_options writable = p->options;
+    p->options.create = false;
+    p->options.read_only = true;
+    r->store = place_open(p);
+    if (r->store == NULL) return false;
+    bool good = model_agrees(&r->model, r->store, &found);
+    if (cairn_put(r->store, "k", 1, "v", 1, NULL, NULL) != CAIRN_READ_ONLY) {
+        good = finding_note(&found, "a put through a reader");
+    }
+    good = close_store(r->store) && good;
+    p->options = writable;
+    r->store = place_open(p);
+    return good && r->store != NULL;
+}
+
+/* The process is killed: all that returned is there. */
+static bool kill_and_reopen(place *p, model_run *r) {
+    if (p->disk == NULL) return true;
+    if (!model_run_let_go(r)) return false;
+    sim_disk *dead = p->disk;
+    p->disk = sim_kill(dead);
+    p->os = sim_os(p->disk);
+    (void)cairn_close(r->store); /* of the dead machine */
+    sim_free(dead);
+    r->store = place_open(p);
+    return r->store != NULL && model_agrees(&r->model, r->store, &found);
+}
+
+static bool step(place *p, model_run *r) {
+    uint64_t roll = random_below(&r->rng, 1200);
+    if (roll == 0) return kill_and_reopen(p, r);
+    if (roll == 1) return reopen_read_only(p, r);
+    if (roll < 6) return reopen(p, r);
+    return model_run_step(r);
+}
+
+/* ---- One caller ---- */
+
+static void run_chunk(const setting *s, uint64_t seed, uint64_t operations) {
+    place p;
+    model_run r;
+    place_make(&p, s, seed);
+    model_run_init(&r, place_open(&p), 0, s->keys, seed, &found);
+    for (uint64_t i = 0; i < operations && !found.found; i++) {
+        if (!step(&p, &r)) finding_add(&found, "\nat operation %llu\n", (unsigned long long)i);
+        fail_if_found(s, seed, i);
+    }
+    if (reopen(&p, &r)) model_agrees(&r.model, r.store, &found);
+    fail_if_found(s, seed, operations);
+    assert_int_equal(cairn_close(r.store), CAIRN_OK);
+    model_run_release(&r);
+    place_remove(&p);
+}
+
+static void the_store_agrees_with_the_model(void **state) {
+    const setting *s = *state;
+    uint64_t left = rung_choose(s->operations, s->operations / 10, s->operations * 100), seed = 1;
+    bool one = rung_seed(&seed);
+    print_message("%s: seeds from %llu\n", s->name, (unsigned long long)seed);
+    while (left > 0) {
+        uint64_t operations = min_u64(left, CHUNK);
+        run_chunk(s, seed++, operations);
+        left = one ? 0 : left - operations;
+    }
+}
+
+/* ---- Several ---- */
+
+typedef struct caller {
+    model_run run;
+    finding finding;
+    uint64_t operations;
+    os_thread thread;
+} caller;
+
+static void *call(void *arg) {
+    caller *c = arg;
+    for (uint64_t i = 0; i < c->operations && model_run_step(&c->run); i++) {
+    }
+    (void)model_run_let_go(&c->run);
+    return NULL;
+}
+
+/* All keys of all callers in one map. */
+static void merge(model *all, const caller *callers) {
+    for (unsigned i = 0; i < THREADS; i++) {
+        const model *m = &callers[i].run.model;
+        for (size_t key = callers[i].run.first_key; key < m->key_count; key++) {
+            const model_value *v = &m->values[key];
+            if (v->bytes != NULL) model_put(all, key, v->bytes, v->size, v->version);
+        }
+    }
+}
+
+static void callers_at_once_agree_with_their_models(void **state) {
+    const setting *s = *state;
+    static caller callers[THREADS];
+    uint64_t left = rung_choose(s->operations, s->operations / 10, s->operations * 100), seed = 1;
+    (void)rung_seed(&seed);
+    (void)random_pool(); /* made before there are threads */
+    for (; left > 0; left -= min_u64(left, CHUNK), seed++) {
+        place p;
+        model all;
+        place_make(&p, s, seed);
+        cairn *store = place_open(&p);
+        fail_if_found(s, seed, 0);
+        for (unsigned i = 0; i < THREADS; i++) {
+            caller *c = &callers[i];
+            *c = (caller){.operations = min_u64(left, CHUNK) / THREADS};
+            model_run_init(&c->run, store, i * s->keys, s->keys, seed * THREADS + i, &c->finding);
+            c->run.shared = true;
+            assert_int_equal(os_thread_start(&c->thread, call, c), 0);
+        }
+        for (unsigned i = 0; i < THREADS; i++) {
+            os_thread_join(&callers[i].thread);
+            if (callers[i].finding.found) found = callers[i].finding;
+        }
+        fail_if_found(s, seed, 0);
+        model_init(&all, THREADS * s->keys);
+        merge(&all, callers);
+        model_agrees(&all, store, &found);
+        assert_int_equal(cairn_close(store), CAIRN_OK);
+        store = place_open(&p);
+        if (store != NULL) model_agrees(&all, store, &found);
+        fail_if_found(s, seed, 0);
+        assert_int_equal(cairn_close(store), CAIRN_OK);
+        model_release(&all);
+        for (unsigned i = 0; i < THREADS; i++) {
+            model_run_release(&callers[i].run);
+        }
+        place_remove(&p);
+    }
+}
+
+int main(void) {
+    static setting settings[] = {
+        {.name = "simulated disk", .operations = 50000, .hash_mask = UINT64_MAX, .keys = 600},
+        {.name = "hashes of no bits", .operations = 10000, .hash_mask = 0, .keys = 24},
+        {.name = "hashes of two bits", .operations = 10000, .hash_mask = 3, .keys = 60},
+        {.name = "hashes of four bits", .operations = 10000, .hash_mask = 15, .keys = 300},
+        {.name = "real files", .operations = 5000, .hash_mask = UINT64_MAX, .keys = 600, .real = true},
+        {.name = "real files, own threads",
+         .operations = 5000,
+         .hash_mask = UINT64_MAX,
+         .keys = 600,
+         .real = true,
+         .threads = true},
+        {.name = "own threads", .operations = 10000, .hash_mask = UINT64_MAX, .keys = 600, .threads = true},
+        {.name = "four callers", .operations = 10000, .hash_mask = UINT64_MAX, .keys = 300, .threads = true},
+        {.name = "four callers, hashes of two bits", .operations = 10000, .hash_mask = 3, .keys = 20, .threads = true},
+    };
+#define SETTING(i, test, name)                                                                                         \
+    { name, test, NULL, NULL, &settings[i] }
+    const struct CMUnitTest tests[] = {
+        SETTING(0, the_store_agrees_with_the_model, "the_store_agrees_with_the_model"),
+        SETTING(1, the_store_agrees_with_the_model, "it_does_when_all_hashes_collide"),
+        SETTING(2, the_store_agrees_with_the_model, "it_does_with_hashes_of_two_bits"),
+        SETTING(3, the_store_agrees_with_the_model, "it_does_with_hashes_of_four_bits"),
+        SETTING(4, the_store_agrees_with_the_model, "it_does_on_real_files"),
+        SETTING(5, the_store_agrees_with_the_model, "it_does_on_real_files_with_threads_of_its_own"),
+        SETTING(6, the_store_agrees_with_the_model, "it_does_with_threads_of_its_own"),
+        SETTING(7, callers_at_once_agree_with_their_models, "callers_at_once_agree_with_their_models"),
+        SETTING(8, callers_at_once_agree_with_their_models, "callers_at_once_agree_where_hashes_collide"),
+    };
+    return cmocka_run_group_tests_name("model", tests, NULL, NULL);
+}

@@ -1,0 +1,177 @@
+/* Threads that wait for the log: for a sync, for the next segment, for one that goes away. The system under the store
+ * is the real one, slowed down where the wait is. Threads other than the test's own use CHECK: a failed one ends the
+ * program. */
+#include "include/cairn.h"
+#include "src/base/check.h"
+#include "src/os/os_thread.h"
+#include "src/store/store.h"
+#include "tests/support/rung.h"
+#include "tests/support/store_box.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define KEYS 48u
+#define THREADS 8u
+
+typedef struct contest {
+    cairn *store;
+    uint64_t ops;     /* of each thread */
+    atomic_bool stop; /* for those that run until the others are done */
+} contest;
+
+typedef struct runner {
+    contest *race;
+    uint64_t rng;
+    os_thread thread;
+} runner;
+
+static runner runners[THREADS];
+
+static void start(unsigned count, contest *race, void *(*run)(void *)) {
+    for (unsigned i = 0; i < count; i++) {
+        runners[i] = (runner){.race = race, .rng = i};
+        CHECK(os_thread_start(&runners[i].thread, run, &runners[i]) == 0);
+    }
+}
+
+static void finish(unsigned count) {
+    for (unsigned i = 0; i < count; i++)
+        os_thread_join(&runners[i].thread);
+}
+
+static size_t key_of(char key[16], unsigned i) { return (size_t)snprintf(key, 16, "key %u", i); }
+
+/* ---- Shared syncs ---- */
+
+static _Atomic uint64_t syncs;
+
+static int slow_sync(os_file *file) {
+    atomic_fetch_add(&syncs, 1);
+    usleep(2000);
+    return os_posix()->file_sync(file);
+}
+
+static void *put_durably(void *arg) {
+    runner *r = arg;
+    for (uint64_t i = 0; i < r->race->ops; i++) {
+        char key[16];
+        size_t key_size = key_of(key, (unsigned)random_below(&r->rng, KEYS));
+        CHECK(cairn_put(r->race->store, key, key_size, "durable", 7, NULL, NULL) == CAIRN_OK);
+    }
+    return NULL;
+}
+
+static void threads_that_wait_for_durability_share_syncs(void **state) {
+    static os counted; /* outlives a test that fails */
+    counted = *os_posix();
+    counted.file_sync = slow_sync;
+    cairn_options o = {
+        .struct_size = sizeof o, .create = true, .no_background = true, .durability = CAIRN_DURABILITY_SYNC};
+    contest r = {.ops = 50};
+    assert_int_equal(store_open_on(&r.store, &counted, *state, &o, UINT64_MAX, NULL), CAIRN_OK);
+    atomic_store(&syncs, 0);
+    start(THREADS, &r, put_durably);
+    finish(THREADS);
+    uint64_t puts = THREADS * r.ops, used = atomic_load(&syncs);
+    print_message("%llu durable puts of %u threads took %llu syncs\n", (unsigned long long)puts, THREADS,
+                  (unsigned long long)used);
+    assert_true(used >= r.ops);
+    assert_true(used * 2 <= puts);
+    assert_int_equal(cairn_close(r.store), CAIRN_OK);
+}
+
+/* ---- Verification beside a segment that goes ---- */
+
+static atomic_bool looking;
+
+/* Whoever looks at the header block of an empty segment takes its time. */
+static int slow_header_read(os_file *file, void *buf, size_t size, uint64_t offset, size_t *got) {
+    os_file_info info;
+    int rc = os_posix()->file_read(file, buf, size, offset, got);
+    if (offset != 0 || size != 4096 || os_posix()->file_info(file, &info) != 0 || info.size != size) return rc;
+    atomic_store(&looking, true);
+    usleep(20000);
+    atomic_store(&looking, false);
+    return rc;
+}
+
+static void *verify_on_and_on(void *arg) {
+    runner *r = arg;
+    while (!atomic_load(&r->race->stop)) {
+        cairn_verify_result result = {.struct_size = sizeof result};
+        CHECK(cairn_verify(r->race->store, NULL, &result, NULL) == CAIRN_OK);
+        CHECK(result.damaged == 0);
+    }
+    return NULL;
+}
+
+/* A prepared segment that is too small for the next value is dropped while others look at all segments. */
+static void a_prepared_segment_may_be_dropped_while_a_verification_runs(void **state) {
+    const uint8_t *value = random_pool();
+    static os slow; /* outlives a test that fails */
+    slow = *os_posix();
+    slow.file_read = slow_header_read;
+    /* Segments may have 64 MiB; the first ones have 4. */
+    cairn_options o = {.struct_size = sizeof o, .create = true, .segment_bytes = (uint64_t)64 << 20};
+    contest r = {.stop = false};
+    assert_int_equal(store_open_on(&r.store, &slow, *state, &o, UINT64_MAX, NULL), CAIRN_OK);
+    start(2, &r, verify_on_and_on);
+    for (unsigned i = 0; i < 10; i++) {
+        put_text(r.store, "small", value, 3 << 20); /* more than half full: the next one is prepared */
+        for (int wait = 0; wait < 50 && !atomic_load(&looking); wait++)
+            usleep(1000);
+        put_text(r.store, "large", value, POOL_BYTES / 2); /* does not fit into the prepared one */
+    }
+    atomic_store(&r.stop, true);
+    finish(2);
+    assert_int_equal(cairn_close(r.store), CAIRN_OK);
+}
+
+/* ---- Writers that wait for the same segment ---- */
+
+static int slow_dir_sync(os_dir *dir) {
+    usleep(10000);
+    return os_posix()->dir_sync(dir);
+}
+
+static void *put_a_fifth_of_a_segment(void *arg) {
+    runner *r = arg;
+    char key[16];
+    for (uint64_t i = 0; i < r->race->ops; i++) {
+        size_t key_size = key_of(key, (unsigned)random_below(&r->rng, KEYS));
+        CHECK(cairn_put(r->race->store, key, key_size, random_pool(), 200000, NULL, NULL) == CAIRN_OK);
+    }
+    return NULL;
+}
+
+static void writers_that_wait_for_a_segment_fill_it_together(void **state) {
+    static os slow; /* outlives a test that fails */
+    slow = *os_posix();
+    slow.dir_sync = slow_dir_sync;
+    cairn_options o = {.struct_size = sizeof o, .create = true, .segment_bytes = BOX_SEGMENT_BYTES};
+    contest r = {.ops = 15};
+    (void)random_pool();
+    assert_int_equal(store_open_on(&r.store, &slow, *state, &o, UINT64_MAX, NULL), CAIRN_OK);
+    start(THREADS, &r, put_a_fifth_of_a_segment);
+    finish(THREADS);
+    cairn_stats stats = {.struct_size = sizeof stats};
+    assert_int_equal(cairn_stats_get(r.store, &stats, NULL), CAIRN_OK);
+    assert_in_range(stats.segments, THREADS * 15 / 5, THREADS * 15 / 5 + 3);
+    assert_int_equal(cairn_close(r.store), CAIRN_OK);
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, real_folder_setup, real_folder_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(threads_that_wait_for_durability_share_syncs),
+        TEST(a_prepared_segment_may_be_dropped_while_a_verification_runs),
+        TEST(writers_that_wait_for_a_segment_fill_it_together),
+    };
+    return cmocka_run_group_tests_name("waiting_threads", tests, NULL, NULL);
+}

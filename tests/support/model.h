@@ -1,0 +1,37 @@
+/* A plain map: what a store must hold. Keys are numbers, from which their bytes follow; values are windows of the
+ * random pool (tests/support/rung.h), so that the map needs no memory for them. Not thread-safe. */
+#ifndef CAIRN_TESTS_MODEL_H
+#define CAIRN_TESTS_MODEL_H
+
+#include "include/cairn.h"
+#include "tests/support/finding.h"
+
+typedef struct model_value {
+    const uint8_t *bytes;
+    size_t size;
+    uint64_t version;
+} model_value;
+
+typedef struct model {
+    size_t key_count;
+    model_value *values; /* bytes == NULL: the key is absent */
+    size_t present;
+} model;
+
+void model_init(model *m, size_t key_count);
+void model_copy(model *to, const model *from);
+void model_release(model *m);
+void model_put(model *m, size_t key, const uint8_t *bytes, size_t size, uint64_t version);
+void model_delete(model *m, size_t key);
+
+#define MODEL_KEY_SIZE_MAX CAIRN_KEY_SIZE_MAX
+/* The bytes of a key, in `small` or valid until the thread has asked for two more. Keys 0 to 255 have one byte, of the
+ * others one in 64 has more than 4 KiB. */
+size_t model_key(size_t key, const uint8_t **bytes, uint8_t small[8]);
+/* The key of these bytes, or SIZE_MAX. */
+size_t model_key_number(const model *m, const void *bytes, size_t size);
+
+/* Whether a scan and a get of every key agree with the map, and a verification finds nothing. */
+bool model_agrees(const model *m, cairn *store, finding *f);
+
+#endif

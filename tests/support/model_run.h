@@ -1,0 +1,42 @@
+/* Random calls of a store, each compared with a model. One run is used by one thread; several runs may share a store
+ * when their keys differ. */
+#ifndef CAIRN_TESTS_MODEL_RUN_H
+#define CAIRN_TESTS_MODEL_RUN_H
+
+#include "tests/support/model.h"
+
+#define MODEL_HELD_MAX 6
+
+typedef enum held_kind { HELD_NONE, HELD_READER, HELD_VIEW, HELD_SCAN, HELD_WRITER } held_kind;
+
+/* What is kept open while the store goes on, and what it must still say. */
+typedef struct model_held {
+    held_kind kind;
+    void *handle;
+    model_value value; /* reader, view: as it was; writer: that it will put */
+    size_t key;
+    size_t written;            /* writer: bytes so far */
+    cairn_put_options options; /* writer */
+    model then;                /* scan: the map as it was */
+    size_t scanned;
+} model_held;
+
+typedef struct model_run {
+    cairn *store;
+    model model;
+    size_t first_key; /* it uses the keys from this one on */
+    uint64_t rng;
+    uint64_t highest; /* version that this run was ever told */
+    uint64_t operations;
+    bool shared; /* other runs use the store: no comparison of the whole */
+    model_held held[MODEL_HELD_MAX];
+    finding *finding;
+} model_run;
+
+void model_run_init(model_run *r, cairn *store, size_t first_key, size_t key_count, uint64_t seed, finding *f);
+void model_run_release(model_run *r); /* nothing is held */
+bool model_run_step(model_run *r);
+bool model_run_let_go(model_run *r); /* finishes all that is held */
+bool model_run_holds(const model_run *r);
+
+#endif
