@@ -151,8 +151,8 @@ CAIRN_API int cairn_get(cairn *store, const void *key, size_t key_size, void **v
                         cairn_error *error);
 CAIRN_API void cairn_free(void *value);
 
-/* Like cairn_get into the caller's `cap` bytes. CAIRN_TOO_SMALL sets *value_size. After a failure the content of
- * buf is undefined. */
+/* Like cairn_get into the caller's `cap` bytes. CAIRN_TOO_SMALL sets *value_size and leaves buf untouched; after a
+ * CAIRN_CORRUPT or CAIRN_IO its content is undefined. */
 CAIRN_API int cairn_get_into(cairn *store, const void *key, size_t key_size, void *buf, size_t cap, size_t *value_size,
                              cairn_error *error);
 

@@ -151,6 +151,11 @@ static int check_header(const uint8_t *in, size_t size, const uint8_t store_id[1
     if (mul_overflows(le64_get(in + AT_SEGMENT_COUNT), SEGMENT_BYTES, &bytes) || bytes != size - HEADER_BYTES)
         return damaged(error, AT_SEGMENT_COUNT, "the number of segments does not fit the file's size");
     if (le64_get(in + AT_NEXT_ID) == 0) return damaged(error, AT_NEXT_ID, "impossible next id");
+    if (le64_get(in + AT_VERSION_CEILING) == 0) return damaged(error, AT_VERSION_CEILING, "impossible version ceiling");
+    static const unsigned counters[] = {AT_SEQUENCE, AT_NEXT_ID, AT_VERSION_CEILING, AT_DURABLE_PLACE};
+    for (size_t i = 0; i < sizeof counters / sizeof counters[0]; i++) {
+        if (le64_get(in + counters[i]) >= COUNTER_LIMIT) return damaged(error, counters[i], "impossible counter");
+    }
     return CAIRN_OK;
 }
 
@@ -169,7 +174,7 @@ static const char *segment_fault(const manifest *m, const manifest_segment *s, u
     *at = AT_SEALED_SIZE;
     if (s->sealed_size < BLOCK_BYTES + FOOTER_TRAILER_BYTES) return "impossible size of a segment";
     *at = AT_FIRST_PLACE;
-    if (s->first_place > s->end_place) return "impossible places of a segment";
+    if (s->first_place > s->end_place || s->end_place >= COUNTER_LIMIT) return "impossible places of a segment";
     *at = AT_RECORD_END;
     if (s->record_end < BLOCK_BYTES || s->record_end > s->sealed_size - FOOTER_TRAILER_BYTES ||
         s->record_end > s->granules * GRANULE_BYTES)

@@ -95,7 +95,7 @@ static bool sizes_agree(const record_header *h) {
 }
 
 static bool fields_agree(const record_header *h) {
-    if (h->place == UINT64_MAX || h->durable_place > h->place) return false;
+    if (h->place >= COUNTER_LIMIT || h->version >= COUNTER_LIMIT || h->durable_place > h->place) return false;
     if (h->expires_at_ms != 0) return false; /* reserved in version 1.0 */
     if (h->type == RECORD_SKIP) {
         return h->flags == 0 && h->codec == 0 && h->frame_shift == 0 && h->header_size == RECORD_SKIP_HEADER_BYTES &&

@@ -16,6 +16,9 @@
 #define RECORD_KEY_MAX 65536u
 /* No header is longer: fixed part, key, and a table for the largest payload that a record in a segment may hold. */
 #define RECORD_HEADER_MAX ((uint32_t)1 << 20)
+/* Places, versions, ids and sequences count up from 1 and never get here, so one above it is a forgery or damage, and
+ * sums with them do not overflow. */
+#define COUNTER_LIMIT ((uint64_t)1 << 63)
 #define RECORD_PAYLOAD_MAX ((uint64_t)1 << 32) /* its frame table is 512 KiB */
 
 typedef enum record_type { RECORD_PUT = 1, RECORD_DELETE = 2, RECORD_SKIP = 3, RECORD_STREAM = 4 } record_type;

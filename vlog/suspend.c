@@ -82,6 +82,7 @@ static int check_open_segments(vlog *log, uint64_t active_id, uint64_t active_en
         int os_rc = os_file_info_get(file, &info);
         if (os_rc != 0) return status_os(error, os_rc, "cannot look at a segment");
         if (s->id == active_id) {
+            if (active_end < SEGMENT_DATA_OFFSET || active_end > segment_capacity(s)) return 0;
             log->active = s;
         } else if (log->spare == NULL && i == log->count - 1) {
             log->spare = s;
@@ -111,6 +112,15 @@ static int restore_builder(vlog *log, const uint8_t *p, uint64_t size, cairn_err
     return CAIRN_OK;
 }
 
+/* The counters fit each other and the manifest, so that appending goes on from them. */
+static bool counters_fit(const vlog *log, const uint8_t *p) {
+    uint64_t next_place = le64_get(p + 16), next_version = le64_get(p + 24);
+    if (next_place == 0 || next_place >= COUNTER_LIMIT) return false;
+    if (next_version == 0 || next_version > atomic_load(&log->version_ceiling)) return false;
+    if (le64_get(p + 32) == 0) return le64_get(p + 56) == 0 && le64_get(p + 104) == 0; /* no segment, no footer */
+    return le64_get(p + 64) <= le64_get(p + 72) && le64_get(p + 72) <= next_place && le64_get(p + 88) < next_version;
+}
+
 static bool plausible(const vlog *log, const uint8_t *p, size_t size) {
     if (size < SUSPEND_FIXED || le32_get(p) != SUSPEND_VERSION) return false;
     if (le64_get(p + 8) != log->manifest.sequence || le64_get(p + 48) != log->count) return false;
@@ -119,7 +129,7 @@ static bool plausible(const vlog *log, const uint8_t *p, size_t size) {
     for (size_t i = 0; i < log->count; i++) {
         if (le64_get(p + SUSPEND_FIXED + i * SUSPEND_ROW) != log->segments[i]->id) return false;
     }
-    return true;
+    return counters_fit(log, p);
 }
 
 int vlog_resume(vlog *log, const uint8_t *p, size_t size, cairn_error *error) {

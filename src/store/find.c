@@ -62,3 +62,10 @@ int store_descriptor(cairn *store, const vlog_head *head, value_descriptor *d, c
     if (value_descriptor_decode(d, bytes, head->header.value_size)) return CAIRN_OK;
     return vlog_damaged(error, head->segment, head->offset, head, "a record that names a value file is damaged");
 }
+
+int store_stream_open(cairn *store, const vlog_head *head, value_file **file, cairn_error *error) {
+    value_descriptor d;
+    *file = NULL;
+    int rc = store_descriptor(store, head, &d, error);
+    return rc == CAIRN_OK ? value_file_open(file, vlog_value_env(store->log), &d, error) : rc;
+}

@@ -28,10 +28,8 @@ static int read_found(cairn *store, const store_found *found, void *buf, uint64_
     if (found->head.header.type != RECORD_STREAM) {
         return vlog_payload_read(store->log, &found->head, buf, size, offset, error);
     }
-    value_descriptor d;
     value_file *file = NULL;
-    int rc = store_descriptor(store, &found->head, &d, error);
-    if (rc == CAIRN_OK) rc = value_file_open(&file, vlog_value_env(store->log), &d, error);
+    int rc = store_stream_open(store, &found->head, &file, error);
     if (rc != CAIRN_OK) return rc;
     rc = value_file_read(file, buf, size, offset, error);
     value_file_close(file);
@@ -40,12 +38,20 @@ static int read_found(cairn *store, const store_found *found, void *buf, uint64_
 
 static int get_found(cairn *store, const store_found *found, void **value, size_t *value_size, cairn_error *error) {
     uint64_t size = found->head.header.value_size;
-    if (size > SIZE_MAX - 16) return status_set(error, CAIRN_NO_MEMORY, "a value of more than the address space");
-    uint8_t *base = malloc(size + 16);
+    value_file *file = NULL;
+    uint8_t *base = NULL;
+    int rc = CAIRN_OK;
+    if (found->head.header.type == RECORD_STREAM) rc = store_stream_open(store, &found->head, &file, error);
+    if (rc != CAIRN_OK) return rc;
+    base = size <= SIZE_MAX - 16 ? malloc(size + 16) : NULL;
     if (base == NULL) {
-        return status_set(error, CAIRN_NO_MEMORY, "no memory for a value of %llu bytes", (unsigned long long)size);
+        rc = status_set(error, CAIRN_NO_MEMORY, "no memory for a value of %llu bytes", (unsigned long long)size);
+    } else if (file != NULL) {
+        rc = value_file_read(file, base + 16, size, 0, error);
+    } else {
+        rc = vlog_payload_read(store->log, &found->head, base + 16, size, 0, error);
     }
-    int rc = read_found(store, found, base + 16, size, 0, error);
+    value_file_close(file);
     if (rc != CAIRN_OK) {
         free(base);
         return rc;

@@ -31,12 +31,10 @@ int cairn_reader_open(cairn *store, const void *key, size_t key_size, cairn_read
     epoch_guard guard = epoch_enter(store->readers);
     rc = store_find_present(store, key, key_size, STORE_HEAD_BYTES, found, error);
     if (rc == CAIRN_OK) {
-        value_descriptor d;
         r->where = found->where;
         r->size = found->head.header.value_size;
         if (found->head.header.type == RECORD_STREAM) {
-            rc = store_descriptor(store, &found->head, &d, error);
-            if (rc == CAIRN_OK) rc = value_file_open(&r->file, vlog_value_env(store->log), &d, error);
+            rc = store_stream_open(store, &found->head, &r->file, error);
         } else {
             vlog_head_move(&r->head, &found->head);
         }

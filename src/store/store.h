@@ -97,6 +97,9 @@ int store_find_present(cairn *store, const void *key, size_t key_size, size_t wa
 
 /* The descriptor in a STREAM record. */
 int store_descriptor(cairn *store, const vlog_head *head, value_descriptor *d, cairn_error *error);
+/* Opens the value file that it names, which has the size that the record says: so memory for the value is asked for
+ * only after this. */
+int store_stream_open(cairn *store, const vlog_head *head, value_file **file, cairn_error *error);
 
 /* ---- write.c ---- */
 

@@ -28,6 +28,7 @@ void store_stream_died(cairn *store, uint64_t id, uint64_t file_size) {
     os_mutex_unlock(&store->streams_lock);
 }
 
+/* No sync of the directory: what a power cut brings back, the next open finds and removes. */
 void store_streams_remove_dead(cairn *store) {
     for (size_t i = 0; i < store->dead_count; i++) {
         char name[FILE_NAME_SIZE];

@@ -79,7 +79,10 @@ static void without_threads(cairn *store) {
             flush(store);
         }
     }
-    if (vlog_appended_bytes(store->log) - atomic_load(&u->kept_bytes) >= KEEP_STEP_BYTES) keep(store);
+    bool due = vlog_appended_bytes(store->log) - atomic_load(&u->kept_bytes) >= KEEP_STEP_BYTES;
+    if (!due || atomic_exchange(&u->keep_signalled, true)) return; /* one at a time */
+    keep(store);
+    atomic_store(&u->keep_signalled, false);
 }
 
 void store_upkeep_note(cairn *store) {

@@ -35,12 +35,10 @@ static bool is_live(cairn *store, location where, const vlog_head *head) {
 
 static int verify_stream(void *ctx, location where, const vlog_head *head, cairn_error *error) {
     verification *v = ctx;
-    value_descriptor d;
     value_file *file = NULL;
     uint64_t bytes = 0;
     if (!is_live(v->store, where, head)) return CAIRN_OK;
-    int rc = store_descriptor(v->store, head, &d, error);
-    if (rc == CAIRN_OK) rc = value_file_open(&file, vlog_value_env(v->store->log), &d, error);
+    int rc = store_stream_open(v->store, head, &file, error);
     if (rc != CAIRN_OK) return rc;
     rc = value_file_verify(file, vlog_head_key(head), head->header.key_size, &bytes, error);
     value_file_close(file);
@@ -121,7 +119,9 @@ static int verify_index(verification *v, cairn_error *error) {
 
 int cairn_verify(cairn *store, const cairn_verify_options *options, cairn_verify_result *result, cairn_error *error) {
     verification v = {.store = store};
+    cairn_verify_result counted = {0};
     int rc = store_check(store, error);
+    if (rc == CAIRN_OK) rc = store_copy_result(result, &counted, sizeof counted, error);
     if (rc == CAIRN_OK) rc = store_copy_options(&v.options, sizeof v.options, options, error);
     if (rc != CAIRN_OK) return rc;
     vlog_usage usage = vlog_usage_get(store->log);
@@ -130,6 +130,6 @@ int cairn_verify(cairn *store, const cairn_verify_options *options, cairn_verify
     rc = vlog_verify_all(store->log, &v.log, error);
     if (rc == CAIRN_OK) rc = verify_index(&v, error);
     if (rc != CAIRN_OK) return rc;
-    cairn_verify_result counted = {.records = v.log.records, .bytes = v.log.bytes, .damaged = v.log.damaged};
+    counted = (cairn_verify_result){.records = v.log.records, .bytes = v.log.bytes, .damaged = v.log.damaged};
     return store_copy_result(result, &counted, sizeof counted, error);
 }

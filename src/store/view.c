@@ -26,9 +26,7 @@ static int map_found(cairn_view *v, const store_found *found, cairn_error *error
     if (found->head.header.type != RECORD_STREAM) {
         return vlog_map(store->log, &found->head, &v->mapping, &v->data, error);
     }
-    value_descriptor d;
-    int rc = store_descriptor(store, &found->head, &d, error);
-    if (rc == CAIRN_OK) rc = value_file_open(&v->file, vlog_value_env(store->log), &d, error);
+    int rc = store_stream_open(store, &found->head, &v->file, error);
     if (rc != CAIRN_OK) return rc;
     rc = value_file_map(v->file, &v->data, error);
     if (rc != CAIRN_OK) value_file_close(v->file);

@@ -248,14 +248,14 @@ static size_t newest_segment(const char *folder, char (*names)[REAL_NAME_SIZE], 
 static void damage_everything(box *b, const content *c, const char *whole, bool killed) {
     size_t count;
     uint64_t rng = 11;
-    unsigned kinds = FLIPPED + (unsigned)rung_choose(10, 1, 400);
+    unsigned kinds = FLIPPED + (unsigned)rung_choose(10, 3, 400), every = (unsigned)rung_choose(1, 5, 1);
     char folder[REAL_PATH_SIZE];
     real_path(folder, b->path, "damaged");
     char(*names)[REAL_NAME_SIZE] = real_folder_names(whole, &count);
     assert_true(count >= 8);
     for (size_t i = 0; i < count; i++) {
         bool newest = i == newest_segment(whole, names, count);
-        for (unsigned kind = 0; kind < kinds; kind++) {
+        for (unsigned kind = (unsigned)i % every; kind < kinds; kind += every) {
             damage d = {.folder = folder, .name = names[i]};
             real_folder_copy(whole, folder);
             inflict(&d, kind, killed, newest, &rng);

@@ -11,24 +11,20 @@
 #include "src/base/check.h"
 #include "tests/support/damage_look.h"
 #include "tests/support/rung.h"
+#include "tests/support/watch.h"
 #include "vlog/record.h"
 #include "vlog/segment.h"
 
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
-#define HANG_SECONDS 60
 #define SECTOR 512u
-#define MEMORY_LIMIT ((rlim_t)1 << 30) /* of address space: what a length from a damaged file may at most ask for */
 
 /* ---- One case ---- */
 
@@ -167,21 +163,11 @@ typedef struct corruptions {
     finding f;
 } corruptions;
 
-static char current_case[256];
-
-/* What was going on when the process died of it. */
-static void on_death(int number) {
-    if (write(STDERR_FILENO, current_case, strlen(current_case)) < 0) _exit(2);
-    (void)signal(number, SIG_DFL);
-    (void)raise(number);
-}
-
 static void describe(uint64_t number, const specimen *s, const damage *d) {
     const char *donor = d->donor != NULL ? d->donor->files[d->donor_file].name : "";
-    (void)snprintf(current_case, sizeof current_case,
-                   "case %llu: store '%s', %s of %zu bytes: %s %s at %llu, %llu, %02x\n", (unsigned long long)number,
-                   s->plan.name, s->files[d->file].name, s->files[d->file].size, damage_names[d->kind], donor,
-                   (unsigned long long)d->at, (unsigned long long)d->size, d->mask);
+    watch_case("case %llu: store '%s', %s of %zu bytes: %s %s at %llu, %llu, %02x\n", (unsigned long long)number,
+               s->plan.name, s->files[d->file].name, s->files[d->file].size, damage_names[d->kind], donor,
+               (unsigned long long)d->at, (unsigned long long)d->size, d->mask);
 }
 
 static void run(corruptions *w, const specimen *s, const damage *d) {
@@ -191,10 +177,10 @@ static void run(corruptions *w, const specimen *s, const damage *d) {
     if (w->f.found || number % every != 0 || (w->only != UINT64_MAX && number != w->only)) return;
     uint64_t rng = number * 77 + 5;
     describe(number, s, d);
-    if (w->cases++ % 64 == 0) (void)alarm(HANG_SECONDS);
+    w->cases++;
     w->kinds[d->kind]++;
     outcome out = {0};
-    if (!try_damage(s, d, &rng, &out, &w->f)) finding_add(&w->f, "\n%s", current_case);
+    if (!try_damage(s, d, &rng, &out, &w->f)) finding_add(&w->f, "\n%s", watch_text());
     w->refused += out.rc != CAIRN_OK;
     w->shortened += out.rc == CAIRN_OK && out.row < s->steps;
     w->corrupt += out.corrupt > 0;
@@ -285,24 +271,13 @@ static const specimen_plan plans[] = {
 };
 #define PLANS (sizeof plans / sizeof plans[0])
 
-static void limit_resources(void) {
-    (void)signal(SIGALRM, on_death);
-    (void)signal(SIGABRT, on_death);
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-    (void)signal(SIGSEGV, on_death);
-    (void)signal(SIGBUS, on_death);
-    struct rlimit limit = {.rlim_cur = MEMORY_LIMIT, .rlim_max = RLIM_INFINITY};
-    (void)setrlimit(RLIMIT_AS, &limit);
-#endif
-}
-
 static void damage_anywhere_never_gives_a_wrong_value(void **state) {
     (void)state;
     static specimen specimens[PLANS];
     static corruptions w;
     w = (corruptions){.specimens = specimens, .count = PLANS, .only = UINT64_MAX};
     (void)rung_seed(&w.only);
-    limit_resources();
+    watch_begin();
     clock_t begin = clock();
     for (size_t i = 0; i < PLANS; i++)
         specimen_make(&specimens[i], &plans[i], 100 + i);
@@ -314,7 +289,7 @@ static void damage_anywhere_never_gives_a_wrong_value(void **state) {
             sweep_flips(&w, &specimens[i], file);
         }
     }
-    (void)alarm(0);
+    watch_end();
     for (size_t i = 0; i < DAMAGE_KINDS; i++)
         print_message("%s %llu, ", damage_names[i], (unsigned long long)w.kinds[i]);
     print_message("%llu in all: %llu refused, %llu without steps at the end, %llu with damaged keys; %.1f s\n",
