@@ -68,7 +68,7 @@ void record_layout(record_header *header) {
     CHECK(header->key_size >= 1 && header->key_size <= RECORD_KEY_MAX);
     uint64_t frames = frames_of(header->stored_size);
     header->header_size = record_header_size(header->key_size, frames, false);
-    if (header->header_size + header->stored_size >= RECORD_BLOCK_ALIGNED_BYTES)
+    if (round_up(header->header_size + header->stored_size, UNIT_BYTES) >= RECORD_BLOCK_ALIGNED_BYTES)
         header->header_size = record_header_size(header->key_size, frames, true);
     header->units = units_of(header->header_size + header->stored_size);
     header->codec = CODEC_RAW;
