@@ -186,14 +186,22 @@ static void use(const specimen *s, sim_disk *disk, bool read_only) {
     (void)cairn_close(store);
 }
 
-static void forge(const forgery *g, unsigned file, uint64_t at, unsigned width, unsigned which, uint64_t *rng) {
+static uint64_t field_get(const uint8_t *field, unsigned width) {
+    return width == 1 ? field[0] : width == 4 ? le32_get(field) : le64_get(field);
+}
+
+static void field_put(uint8_t *field, unsigned width, uint64_t value) {
+    if (width == 1) field[0] = (uint8_t)value;
+    if (width == 4) le32_put(field, (uint32_t)value);
+    if (width == 8) le64_put(field, value);
+}
+
+/* The specimen's disk with that value in that field. */
+static sim_disk *forge(const forgery *g, unsigned file, uint64_t at, unsigned width, uint64_t value) {
     const specimen *s = g->s;
     for (unsigned i = 0; i < s->file_count; i++)
         memcpy(g->bytes[i], s->files[i].bytes, s->files[i].size);
-    uint8_t *field = g->bytes[file] + at;
-    if (width == 1) field[0] = (uint8_t)forged_value(which, field[0], rng);
-    if (width == 4) le32_put(field, (uint32_t)forged_value(which, le32_get(field), rng));
-    if (width == 8) le64_put(field, forged_value(which, le64_get(field), rng));
+    field_put(g->bytes[file] + at, width, value);
     for (unsigned i = 0; i < s->file_count; i++) {
         if (s->files[i].segment) reseal_segment(g, i);
     }
@@ -204,8 +212,14 @@ static void forge(const forgery *g, unsigned file, uint64_t at, unsigned width, 
         if (memcmp(g->bytes[i], s->files[i].bytes, s->files[i].size) == 0) continue;
         sim_file_write(disk, SPECIMEN_STORE, s->files[i].name, g->bytes[i], s->files[i].size);
     }
-    use(s, disk, true);
-    use(s, disk, false);
+    return disk;
+}
+
+static void forge_and_use(const forgery *g, unsigned file, uint64_t at, unsigned width, unsigned which, uint64_t *rng) {
+    uint64_t old = field_get(g->s->files[file].bytes + at, width);
+    sim_disk *disk = forge(g, file, at, width, forged_value(which, old, rng));
+    use(g->s, disk, true);
+    use(g->s, disk, false);
     hold(sim_open_handles(disk) == 0, "files left open", 0, &(cairn_error){0});
     sim_free(disk);
 }
@@ -226,7 +240,7 @@ static void forge_area(const forgery *g, counter *c, unsigned file, uint64_t fro
                 if (c->only != UINT64_MAX ? number != c->only : random_next(&rng) % c->every != 0) continue;
                 watch_case("case %llu: store '%s', %s: %u bytes at %llu, value %u\n", (unsigned long long)number,
                            g->s->plan.name, g->s->files[file].name, width, (unsigned long long)at, which);
-                forge(g, file, at, width, which, &rng);
+                forge_and_use(g, file, at, width, which, &rng);
                 c->cases++;
             }
         }
@@ -262,36 +276,118 @@ static const specimen_plan plans[] = {
     {.name = "closed, value files", .hash_mask = UINT64_MAX, .closed = true, .files = true},
 };
 
+static void forgery_begin(forgery *g, specimen *s, size_t plan) {
+    specimen_make(s, &plans[plan], 400 + plan);
+    const uint8_t *identity = s->files[file_named(s, "CAIRN")].bytes;
+    *g = (forgery){.s = s, .salt = le64_get(identity + IDENTITY_SALT)};
+    g->root_seed = le64_get(identity + IDENTITY_STORE_ID) ^ le64_get(identity + IDENTITY_STORE_ID + 8);
+    for (unsigned k = 0; k < s->file_count; k++) {
+        g->bytes[k] = malloc(s->files[k].size + 1);
+        assert_non_null(g->bytes[k]);
+    }
+}
+
+static void forgery_end(forgery *g, specimen *s) {
+    for (unsigned k = 0; k < s->file_count; k++)
+        free(g->bytes[k]);
+    specimen_release(s);
+}
+
 static void a_forged_field_never_crashes_hangs_or_takes_memory(void **state) {
     (void)state;
     static specimen s;
+    forgery g;
     counter c = {.only = UINT64_MAX, .every = rung_choose(12, 200, 1)};
     (void)rung_seed(&c.only);
     watch_begin();
     clock_t begin = clock();
     for (size_t i = 0; i < sizeof plans / sizeof plans[0]; i++) {
-        specimen_make(&s, &plans[i], 400 + i);
-        const uint8_t *identity = s.files[file_named(&s, "CAIRN")].bytes;
-        forgery g = {.s = &s, .salt = le64_get(identity + IDENTITY_SALT)};
-        g.root_seed = le64_get(identity + IDENTITY_STORE_ID) ^ le64_get(identity + IDENTITY_STORE_ID + 8);
-        for (unsigned k = 0; k < s.file_count; k++) {
-            g.bytes[k] = malloc(s.files[k].size + 1);
-            assert_non_null(g.bytes[k]);
-        }
+        forgery_begin(&g, &s, i);
         for (unsigned k = 0; k < s.file_count; k++)
             forge_file(&g, &c, k);
-        for (unsigned k = 0; k < s.file_count; k++)
-            free(g.bytes[k]);
-        specimen_release(&s);
+        forgery_end(&g, &s);
     }
     watch_end();
     print_message("%llu of %llu cases, %.1f s\n", (unsigned long long)c.cases, (unsigned long long)c.number,
                   (double)(clock() - begin) / CLOCKS_PER_SEC);
 }
 
+/* ---- What it found, one by one ---- */
+
+static int open_forged(const forgery *g, unsigned file, uint64_t at, uint64_t value, cairn **store, sim_disk **disk) {
+    *disk = forge(g, file, at, 8, value);
+    *store = NULL;
+    return specimen_open(g->s, *disk, false, store, NULL);
+}
+
+/* Each of them made a put stop the process. */
+static void counters_of_a_forged_manifest_are_refused(void **state) {
+    (void)state;
+    static specimen s;
+    forgery g;
+    cairn *store;
+    sim_disk *disk;
+    forgery_begin(&g, &s, 0);
+    unsigned file = (unsigned)file_named(&s, "MANIFEST");
+    static const struct {
+        uint64_t at, value;
+    } fields[] = {{80, 0} /* version ceiling */,
+                  {80, UINT64_MAX},
+                  {72, UINT64_MAX} /* next id */,
+                  {MANIFEST_HEADER + 64, UINT64_MAX} /* end place of a sealed segment */};
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        assert_int_equal(open_forged(&g, file, fields[i].at, fields[i].value, &store, &disk), CAIRN_CORRUPT);
+        sim_free(disk);
+    }
+    forgery_end(&g, &s);
+}
+
+/* So did this. */
+static void a_closed_log_with_forged_counters_is_replayed(void **state) {
+    (void)state;
+    static specimen s;
+    forgery g;
+    cairn *store;
+    sim_disk *disk;
+    forgery_begin(&g, &s, 1);
+    uint64_t next_version = ROOT_HEAD + 1024 * ROOT_ROW + 24 + 24; /* behind the store's part of the blob */
+    unsigned root = (unsigned)file_named(&s, "CHECKPOINT");
+    assert_int_equal(open_forged(&g, root, next_version, 0, &store, &disk), CAIRN_OK);
+    assert_int_equal(cairn_put(store, "k", 1, "v", 1, NULL, NULL), CAIRN_OK);
+    assert_int_equal(cairn_close(store), CAIRN_OK);
+    sim_free(disk);
+    forgery_end(&g, &s);
+}
+
+/* Memory for the value was asked for before its file was looked at. */
+static void the_size_in_a_record_is_compared_with_the_value_file_before_memory_is_taken(void **state) {
+    (void)state;
+    static specimen s;
+    forgery g;
+    cairn *store;
+    sim_disk *disk;
+    void *value;
+    size_t size;
+    forgery_begin(&g, &s, 3);
+    size_t i = s.steps;
+    while (s.values[s.state[i][s.records[i - 1].key]].file[0] == '\0')
+        i--;
+    const specimen_record *r = &s.records[i - 1];
+    const specimen_key *key = &s.keys[r->key];
+    assert_int_equal(s.state[s.steps][r->key], s.state[i][r->key]); /* it is the newest of its key */
+    assert_int_equal(open_forged(&g, r->file, r->header + 56, (uint64_t)1 << 50, &store, &disk), CAIRN_OK);
+    assert_int_equal(cairn_get(store, key->bytes, key->size, &value, &size, NULL), CAIRN_CORRUPT);
+    assert_int_equal(cairn_close(store), CAIRN_OK);
+    sim_free(disk);
+    forgery_end(&g, &s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_forged_field_never_crashes_hangs_or_takes_memory),
+        cmocka_unit_test(counters_of_a_forged_manifest_are_refused),
+        cmocka_unit_test(a_closed_log_with_forged_counters_is_replayed),
+        cmocka_unit_test(the_size_in_a_record_is_compared_with_the_value_file_before_memory_is_taken),
     };
     return cmocka_run_group_tests_name("forged", tests, NULL, NULL);
 }
