@@ -111,6 +111,12 @@ typedef struct cairn_options {
     /* Performance. */
     uint64_t segment_bytes; /* largest segment; 0: 256 MiB; below 1 MiB: CAIRN_INVALID; rounded up to whole MiB */
     uint64_t cache_bytes;   /* RAM for values; 0: none; any other value is CAIRN_UNSUPPORTED in this version */
+    /* Values that are read often, and are in the page cache, are copied out of a mapping. A page of it that the device
+     * fails to give is a SIGBUS, which the library's handler turns into an ordinary read and its error; the handler is
+     * installed once a process, with the first such mapping, and passes every other SIGBUS on to the one before.
+     * true: no such mappings and no handler. Where the application installs a handler later, or a thread blocks the
+     * signal, they are not used. (A view is a mapping in any case, and its SIGBUS the application's.) */
+    bool no_mapped_reads;
 } cairn_options;
 
 /* Opens the store in directory `path` and locks it. Recovers it first when it was not closed cleanly: the newest

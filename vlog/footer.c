@@ -50,9 +50,10 @@ void footer_builder_release(footer_builder *b) {
     *b = (footer_builder){.lowest_version = UINT64_MAX};
 }
 
-int footer_builder_reserve(footer_builder *b) {
-    if (b->capacity - b->size >= 2 * ENTRY_BYTES_MAX) return CAIRN_OK;
-    size_t capacity = max_u64(FIRST_CAPACITY, b->size + b->size / 2 + 2 * ENTRY_BYTES_MAX);
+int footer_builder_reserve(footer_builder *b, size_t entries) {
+    size_t room = entries * ENTRY_BYTES_MAX;
+    if (b->capacity - b->size >= room) return CAIRN_OK;
+    size_t capacity = max_u64(FIRST_CAPACITY, b->size + b->size / 2 + room);
     uint8_t *bytes = realloc(b->bytes, capacity);
     if (bytes == NULL) return CAIRN_NO_MEMORY;
     b->bytes = bytes;

@@ -28,9 +28,9 @@ typedef struct footer_builder {
 
 void footer_builder_init(footer_builder *b, uint64_t first_offset);
 void footer_builder_release(footer_builder *b);
-/* Makes sure that the next two footer_builder_add, a SKIP and what comes behind it, do not fail. CAIRN_OK or
- * CAIRN_NO_MEMORY (nothing changed). */
-int footer_builder_reserve(footer_builder *b);
+/* Makes sure that the next `entries` calls of footer_builder_add do not fail. CAIRN_OK or CAIRN_NO_MEMORY (nothing
+ * changed). */
+int footer_builder_reserve(footer_builder *b, size_t entries);
 /* Entries come in order of offset without a gap (CHECKed). Room is reserved. */
 void footer_builder_add(footer_builder *b, const footer_entry *entry);
 

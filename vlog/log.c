@@ -43,7 +43,7 @@ static int load_segments(vlog *log, cairn_error *error) {
     for (size_t i = 0; i < log->manifest.count; i++) {
         int rc = vlog_segments_reserve(log, error);
         if (rc != CAIRN_OK) return rc;
-        segment *s = segment_new(&log->manifest.segments[i], log->options.salt);
+        segment *s = segment_new(&log->manifest.segments[i], log->options.salt, log->options.no_windows);
         if (s == NULL || segment_map_add(&log->map, s) != CAIRN_OK) {
             segment_free(s);
             return status_set(error, CAIRN_NO_MEMORY, "no memory for %zu segments", log->manifest.count);
@@ -63,6 +63,7 @@ int vlog_open(vlog **out, const vlog_options *options, cairn_error *error) {
     os_mutex_init(&log->manifest_lock);
     os_mutex_init(&log->sync_lock);
     os_cond_init(&log->prepared);
+    os_cond_init(&log->served);
     os_cond_init(&log->sync_done);
     segment_files_init(&log->files, options->dir, options->read_only, options->readers, options->open_files_max);
     footer_builder_init(&log->builder, SEGMENT_DATA_OFFSET);
@@ -100,6 +101,7 @@ void vlog_close(vlog *log) {
     segment_files_release(&log->files);
     os_cond_destroy(&log->sync_done);
     os_cond_destroy(&log->prepared);
+    os_cond_destroy(&log->served);
     os_mutex_destroy(&log->sync_lock);
     os_mutex_destroy(&log->manifest_lock);
     os_mutex_destroy(&log->append_lock);
@@ -107,7 +109,7 @@ void vlog_close(vlog *log) {
 }
 
 uint64_t vlog_next_place(vlog *log) {
-    os_mutex_lock(&log->append_lock);
+    os_mutex_lock_eagerly(&log->append_lock);
     uint64_t place = atomic_load(&log->next_place);
     os_mutex_unlock(&log->append_lock);
     return place;
@@ -157,7 +159,7 @@ void vlog_live_clear(vlog *log) {
 
 vlog_usage vlog_usage_get(vlog *log) {
     vlog_usage usage = {0};
-    os_mutex_lock(&log->append_lock);
+    os_mutex_lock_eagerly(&log->append_lock);
     usage.segments = log->count;
     for (size_t i = 0; i < log->count; i++) {
         usage.record_bytes += atomic_load(&log->segments[i]->end) - SEGMENT_DATA_OFFSET;

@@ -30,6 +30,7 @@ typedef struct vlog_options {
     key_secret secret;      /* of the key hash, for segments whose footer must be made from records */
     uint64_t hash_mask;     /* see key_hash_of */
     uint64_t segment_bytes; /* whole granules */
+    bool no_windows;        /* every read is one of the file; see vlog/warm.h */
     size_t open_files_max;
     void (*log)(void *ctx, int level, const char *message); /* never NULL */
     void *log_ctx;
@@ -84,6 +85,9 @@ int vlog_remove_leftovers(vlog *log, bool (*wanted)(void *ctx, uint64_t value_fi
 
 /* ---- Writing ---- */
 
+/* Creates the first segment of a new log, so that the first append does not wait for its syncs. */
+int vlog_prepare(vlog *log, cairn_error *error);
+
 typedef struct vlog_record {
     uint8_t type, flags;
     key_hash hash;
@@ -118,8 +122,9 @@ bool vlog_failed(const vlog *log);
 void vlog_sync_failed(vlog *log); /* a sync of a value file failed: that is final as well */
 
 /* Upkeep, by one thread at a time: seals full segments that are synced, prepares the next segment when the active one
- * is more than half full. Cheap when there is nothing to do. */
+ * has taken an eighth of its target. Cheap when there is nothing to do. */
 int vlog_maintain(vlog *log, cairn_error *error);
+bool vlog_upkeep_due(const vlog *log); /* there is something to do; no lock */
 
 /* An id for a new value file, never used before. */
 int vlog_new_file_id(vlog *log, uint64_t *id, cairn_error *error);

@@ -12,7 +12,10 @@
 #define VERSION_CHUNK ((uint64_t)1 << 24)
 #define FILE_ID_CHUNK ((uint64_t)64) /* likewise for file ids */
 #define SEGMENT_BYTES_FIRST ((uint64_t)4 << 20)
-#define IO_PIECE_BYTES ((size_t)256 << 10) /* read, verified and copied while it is in the L2 cache */
+#define SEGMENT_RUN_BYTES ((uint64_t)256 << 20) /* least run of addresses, where segment_bytes allows it */
+#define IO_PIECE_BYTES ((size_t)256 << 10)      /* read, verified and copied while it is in the L2 cache */
+
+typedef struct append_request append_request;
 
 struct vlog {
     vlog_options options; /* fixed */
@@ -20,13 +23,17 @@ struct vlog {
     segment_map map;
     segment_files files;
 
+    _Atomic(append_request *) waiting; /* appends that whoever holds the append lock does as well; see append.c */
     os_mutex append_lock;
     os_cond prepared;                          /* append: `preparing` became false */
+    os_cond served;                            /* append: requests of onlookers may be done */
+    size_t onlookers;                          /* append: threads that wait for a request that another one took */
     segment **segments;                        /* append: all, by id, which is the order of their places */
     size_t count, capacity;                    /* append */
     segment *active;                           /* append: NULL before the first append; always the last but the spare */
     segment *spare;                            /* append: created ahead, empty */
     bool preparing;                            /* append: upkeep is creating the spare */
+    atomic_bool due;                           /* there is something for upkeep to do */
     bool started;                              /* append: this session has raised the version ceiling durably */
     footer_builder builder;                    /* append: of the active segment */
     _Atomic uint64_t next_place, next_version; /* written under append */
@@ -54,8 +61,15 @@ int vlog_segments_reserve(vlog *log, cairn_error *error);
 void vlog_segments_remove(vlog *log, segment *s); /* out of array and map, file closed, freed */
 /* Makes an active segment with room for a record of `units`. */
 int vlog_make_room(vlog *log, uint64_t units, cairn_error *error);
+/* The active segment, filled up to `from`, takes a record of `units` behind it. */
+bool vlog_has_room(const vlog *log, uint64_t from, uint64_t units);
+/* How far a segment that becomes active is meant to be filled. */
+void vlog_set_target(const vlog *log, segment *s);
 /* Writes the active segment's footer; it is then full, and there is no active one. */
 int vlog_finish_active(vlog *log, cairn_error *error);
+
+/* Early enough that a writer seldom goes far beyond the target. */
+bool vlog_spare_is_due(const vlog *log);
 
 /* roll.c; manifest lock held: raises the ceiling and replaces the manifest. A failed sync fails the log. */
 int vlog_store_manifest(vlog *log, cairn_error *error);

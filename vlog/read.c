@@ -27,9 +27,9 @@ int vlog_locate(vlog *log, location where, segment **s, os_file **file, uint64_t
     return segment_file(&log->files, *s, file, error);
 }
 
-static int read_exactly(const segment *s, os_file *file, void *buf, size_t size, uint64_t offset, cairn_error *error) {
+static int read_exactly(segment *s, os_file *file, void *buf, size_t size, uint64_t offset, cairn_error *error) {
     size_t got = 0;
-    int rc = os_file_read(file, buf, size, offset, &got);
+    int rc = segment_read(s, file, buf, size, offset, &got);
     if (rc != 0) {
         rc = status_os(error, rc, "cannot read segment %016llx.seg at offset %llu", (unsigned long long)s->id,
                        (unsigned long long)offset);
@@ -128,10 +128,13 @@ static int read_part(const vlog_head *head, uint8_t *out, uint64_t size, uint64_
     return rc;
 }
 
-/* Whole frames go where they are wanted, in pieces that are still in the cache when they are verified. */
+/* Whole frames go where they are wanted, in pieces that are still in the cache when they are verified: smaller ones
+ * where a piece costs no system call. */
 static int read_whole(const vlog_head *head, uint8_t *out, uint64_t size, uint64_t offset, cairn_error *error) {
+    uint64_t begin = head->offset + head->header.header_size + offset;
+    bool warm = segment_warm(head->segment, begin, size);
     for (uint64_t done = 0; done < size;) {
-        size_t piece = min_u64(IO_PIECE_BYTES, size - done);
+        size_t piece = min_u64(warm ? FRAME_BYTES : IO_PIECE_BYTES, size - done);
         uint64_t frame = (offset + done) / FRAME_BYTES;
         int rc = read_exactly(head->segment, head->file, out + done, piece,
                               head->offset + head->header.header_size + offset + done, error);

@@ -1,6 +1,5 @@
-/* A whole value in one read: header into a scratch buffer, payload and padding straight into the caller's, where they
- * fit. Where the payload begins follows from the record's length and the key's; how long it is does so but for the
- * padding. A guess that turns out wrong costs a second read. */
+/* A whole value in one read, straight into the caller's buffer. Where the payload begins follows from the record's
+ * length and the key's; how long it is does so but for the padding. What turns out otherwise costs a second read. */
 #include "src/base/check.h"
 #include "src/base/status.h"
 #include "vlog/log_state.h"
@@ -10,67 +9,92 @@
 #define AT_ONCE_MAX ((uint64_t)256 << 10)
 #define SHORT_MAX ((size_t)16 << 10)
 
+/* What is read, and where it goes. */
+typedef struct value_read {
+    vlog_head head; /* its bytes: the record's beginning */
+    uint64_t length;
+    const void *key;
+    size_t key_size;
+    void *buf;
+    size_t cap;
+} value_read;
+
 /* The header size of a record of this length and key size that holds a raw value. The padding is less than a unit, or a
  * block for a long record; the number of frames is guessed from the shortest payload that fits. */
-static uint32_t guess_header_size(uint64_t length, uint32_t key_size) {
+static uint32_t guess_header_size(uint64_t length, size_t key_size) {
     bool on_block = length >= RECORD_BLOCK_ALIGNED_BYTES;
-    uint64_t around = record_header_size(key_size, 1, on_block) + (on_block ? BLOCK_BYTES : UNIT_BYTES) - 1;
-    return record_header_size(key_size, length > around ? frames_of(length - around) : 0, on_block);
+    uint64_t around = record_header_size((uint32_t)key_size, 1, on_block) + (on_block ? BLOCK_BYTES : UNIT_BYTES) - 1;
+    return record_header_size((uint32_t)key_size, length > around ? frames_of(length - around) : 0, on_block);
+}
+
+/* The first `size` bytes of the record are at head.bytes: they are the header of this key's value, which fits. */
+static bool accept_header(value_read *r, size_t size) {
+    vlog_head *head = &r->head;
+    record_header *h = &head->header;
+    head->have = size;
+    return record_decode(h, head->bytes, size, r->length, head->segment->seed + head->offset) == RECORD_VALID &&
+           h->type == RECORD_PUT && h->units * UNIT_BYTES == r->length && h->key_size == r->key_size &&
+           memcmp(vlog_head_key(head), r->key, r->key_size) == 0 && h->value_size <= r->cap;
+}
+
+static bool payload_is_whole(const vlog_head *head, const void *payload) {
+    const uint8_t *table = head->bytes + record_table_offset(head->header.key_size);
+    return frames_verify(table, payload, head->header.stored_size) == UINT64_MAX;
+}
+
+/* What is in memory costs no system call, so header and payload are read one after the other. */
+static bool read_warm(vlog *log, value_read *r, uint32_t header_size) {
+    vlog_head *head = &r->head;
+    size_t got = 0;
+    if (segment_read(head->segment, head->file, head->bytes, header_size, head->offset, &got) != 0) return false;
+    if (got != header_size || !accept_header(r, header_size)) return false;
+    return vlog_payload_read(log, head, r->buf, head->header.stored_size, 0, NULL) == CAIRN_OK;
 }
 
 /* A short record: one plain read, and a copy that costs less than the pieces of a scattered one. */
-static int read_short(vlog *log, location where, const void *key, size_t key_size, void *buf, size_t cap,
-                      uint64_t *value_size) {
+static bool read_short(value_read *r) {
     uint8_t bytes[SHORT_MAX];
-    uint64_t length = location_units(where) * UNIT_BYTES, offset;
-    segment *s;
-    os_file *file;
-    record_header h;
+    vlog_head *head = &r->head;
     size_t got = 0;
-    if (vlog_locate(log, where, &s, &file, &offset, NULL) != CAIRN_OK) return VLOG_READ_OTHERWISE;
-    if (os_file_read(file, bytes, length, offset, &got) != 0 || got != length) return VLOG_READ_OTHERWISE;
-    if (record_decode(&h, bytes, length, length, s->seed + offset) != RECORD_VALID || h.type != RECORD_PUT ||
-        h.units * UNIT_BYTES != length || h.key_size != key_size || memcmp(record_key(bytes), key, key_size) != 0 ||
-        h.value_size > cap) {
-        return VLOG_READ_OTHERWISE;
-    }
-    if (frames_verify(bytes + record_table_offset(h.key_size), bytes + h.header_size, h.stored_size) != UINT64_MAX) {
-        return VLOG_READ_OTHERWISE;
-    }
-    if (h.value_size > 0) memcpy(buf, bytes + h.header_size, h.value_size);
-    *value_size = h.value_size;
-    return CAIRN_OK;
+    head->bytes = bytes;
+    if (segment_read(head->segment, head->file, bytes, r->length, head->offset, &got) != 0 || got != r->length)
+        return false;
+    if (!accept_header(r, r->length) || !payload_is_whole(head, bytes + head->header.header_size)) return false;
+    if (head->header.value_size > 0) memcpy(r->buf, bytes + head->header.header_size, head->header.value_size);
+    return true;
+}
+
+/* Payload and padding go into the buffer, so it has room for both: one that may turn out too small stays untouched. */
+static bool read_scattered(value_read *r, uint32_t header_size) {
+    vlog_head *head = &r->head;
+    uint64_t rest = r->length - header_size;
+    size_t got = 0;
+    if (r->cap < rest) return false;
+    struct iovec iov[] = {{head->bytes, header_size}, {r->buf, rest}};
+    if (os_file_readv(head->file, iov, 2, head->offset, &got) != 0 || got != r->length) return false;
+    segment_count_read(head->segment, head->file, head->offset, got);
+    return accept_header(r, header_size) && head->header.header_size == header_size && payload_is_whole(head, r->buf);
 }
 
 int vlog_value_read(vlog *log, location where, const void *key, size_t key_size, void *buf, size_t cap,
                     uint64_t *value_size, cairn_error *error) {
-    uint64_t length = location_units(where) * UNIT_BYTES;
-    if (length <= SHORT_MAX) return read_short(log, where, key, key_size, buf, cap, value_size);
-    uint32_t header_size = guess_header_size(length, (uint32_t)key_size);
-    if (length > AT_ONCE_MAX || header_size > sizeof((vlog_head *)0)->inline_bytes || header_size >= length)
-        return VLOG_READ_OTHERWISE;
-    /* A buffer that may turn out too small must stay untouched. */
-    uint64_t rest = length - header_size;
-    if (cap < rest) return VLOG_READ_OTHERWISE;
-
-    vlog_head head;
-    head.bytes = head.inline_bytes;
-    int rc = vlog_locate(log, where, &head.segment, &head.file, &head.offset, error);
+    value_read r = {.length = location_units(where) * UNIT_BYTES, .key = key, .key_size = key_size};
+    vlog_head *head = &r.head;
+    r.buf = buf;
+    r.cap = cap;
+    int rc = vlog_locate(log, where, &head->segment, &head->file, &head->offset, error);
     if (rc != CAIRN_OK) return rc;
-    struct iovec iov[] = {{head.bytes, header_size}, {buf, rest}};
-    size_t got = 0;
-    if (os_file_readv(head.file, iov, 2, head.offset, &got) != 0 || got != length) return VLOG_READ_OTHERWISE;
-    if (record_decode(&head.header, head.bytes, header_size, length, head.segment->seed + head.offset) !=
-            RECORD_VALID ||
-        head.header.type != RECORD_PUT || head.header.header_size != header_size ||
-        head.header.units * UNIT_BYTES != length || head.header.key_size != key_size ||
-        memcmp(vlog_head_key(&head), key, key_size) != 0 || head.header.value_size > rest) {
-        return VLOG_READ_OTHERWISE;
+    head->bytes = head->inline_bytes;
+    uint32_t header_size = guess_header_size(r.length, key_size);
+    bool guessed = header_size <= sizeof head->inline_bytes && header_size < r.length, done = false;
+    if (guessed && segment_warm(head->segment, head->offset, r.length)) {
+        done = read_warm(log, &r, header_size);
+    } else if (r.length <= SHORT_MAX) {
+        done = read_short(&r);
+    } else if (guessed && r.length <= AT_ONCE_MAX) {
+        done = read_scattered(&r, header_size);
     }
-    if (frames_verify(head.bytes + record_table_offset(head.header.key_size), buf, head.header.stored_size) !=
-        UINT64_MAX) {
-        return VLOG_READ_OTHERWISE;
-    }
-    *value_size = head.header.value_size;
+    if (!done) return VLOG_READ_OTHERWISE;
+    *value_size = head->header.value_size;
     return CAIRN_OK;
 }

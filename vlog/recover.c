@@ -223,7 +223,7 @@ static int payload_intact(recovery *r, const walker *w, cairn_error *error) {
 }
 
 static int add_to_footer(tail *t, const walker *w, const vlog_event *event, uint64_t file_id, cairn_error *error) {
-    if (footer_builder_reserve(&t->builder) != CAIRN_OK) {
+    if (footer_builder_reserve(&t->builder, 1) != CAIRN_OK) {
         return status_set(error, CAIRN_NO_MEMORY, "no memory for a footer");
     }
     footer_builder_add(&t->builder, &(footer_entry){.type = event->type,

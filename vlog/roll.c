@@ -59,16 +59,23 @@ void vlog_manifest_seal(vlog *log, const segment *s) {
     row->record_end = atomic_load(&s->end);
 }
 
-/* A segment's size grows with the log, so that small stores and small disks work; a record takes at most a quarter. */
-static uint64_t granules_wanted(const vlog *log, uint64_t units) {
+/* A segment's size grows with the log, so that small stores and small disks work. */
+static uint64_t target_wanted(const vlog *log) {
     uint64_t total = 0;
     for (size_t i = 0; i < log->count; i++) {
         total += atomic_load(&log->segments[i]->end);
     }
-    uint64_t bytes = max_u64(max_u64(total / 2, SEGMENT_BYTES_FIRST), units * UNIT_BYTES * 4);
-    bytes = min_u64(bytes, log->options.segment_bytes);
+    return min_u64(max_u64(total / 2, SEGMENT_BYTES_FIRST), log->options.segment_bytes);
+}
+
+/* More addresses than the target needs: a writer goes on in its segment while the next one is being created, so it does
+ * not wait for the syncs of that. Any record fits: its payload is at most a quarter of segment_bytes. */
+static uint64_t granules_wanted(const vlog *log) {
+    uint64_t bytes = min_u64(max_u64(target_wanted(log), SEGMENT_RUN_BYTES), log->options.segment_bytes);
     return round_up(bytes, GRANULE_BYTES) / GRANULE_BYTES;
 }
+
+void vlog_set_target(const vlog *log, segment *s) { s->target = min_u64(target_wanted(log), segment_capacity(s)); }
 
 /* Creates the file of a new segment and its row, durably, manifest lock held; `discard` (may be NULL), an empty
  * segment, loses its row in the same step. */
@@ -78,7 +85,7 @@ static int create_with_row(vlog *log, uint64_t granules, const segment *discard,
     if (rc != CAIRN_OK) return status_set(error, rc, "the address space of the store is used up");
     if (manifest_reserve(&log->manifest) != CAIRN_OK)
         return status_set(error, CAIRN_NO_MEMORY, "no memory for a segment");
-    segment *s = segment_new(&row, log->options.salt);
+    segment *s = segment_new(&row, log->options.salt, log->options.no_windows);
     if (s == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory for a segment");
     rc = segment_files_create(&log->files, s, log->options.store_id, error);
     if (rc != CAIRN_OK) goto failed;
@@ -131,12 +138,17 @@ static void drop_file(vlog *log, segment *s) {
     (void)os_unlink(log->options.dir, name); /* a leftover otherwise */
 }
 
-static int create_active(vlog *log, uint64_t units, cairn_error *error) {
+static void activate(vlog *log, segment *s) {
+    log->active = s;
+    vlog_set_target(log, s);
+}
+
+static int create_active(vlog *log, cairn_error *error) {
     segment *spare = log->spare, *s = NULL;
     int rc = vlog_segments_reserve(log, error);
     if (rc != CAIRN_OK) return rc;
     os_mutex_lock(&log->manifest_lock);
-    rc = create_with_row(log, granules_wanted(log, units), spare, &s, error);
+    rc = create_with_row(log, granules_wanted(log), spare, &s, error);
     os_mutex_unlock(&log->manifest_lock);
     if (rc != CAIRN_OK) return rc;
     if (spare != NULL) {
@@ -150,14 +162,24 @@ static int create_active(vlog *log, uint64_t units, cairn_error *error) {
         segment_free(s);
         return rc;
     }
-    log->active = s;
+    activate(log, s);
     log->started = true;
     return CAIRN_OK;
 }
 
-static bool fits(const segment *s, uint64_t from, uint64_t units) {
-    uint64_t offset = record_align(from, units);
-    return offset + units * UNIT_BYTES <= segment_capacity(s);
+int vlog_prepare(vlog *log, cairn_error *error) {
+    os_mutex_lock_eagerly(&log->append_lock);
+    int rc = log->count == 0 ? create_active(log, error) : CAIRN_OK;
+    os_mutex_unlock(&log->append_lock);
+    return rc;
+}
+
+static uint64_t end_with(uint64_t from, uint64_t units) { return record_align(from, units) + units * UNIT_BYTES; }
+
+bool vlog_has_room(const vlog *log, uint64_t from, uint64_t units) {
+    const segment *s = log->active;
+    uint64_t end = end_with(from, units);
+    return end <= s->target || (end <= segment_capacity(s) && log->spare == NULL);
 }
 
 int vlog_finish_active(vlog *log, cairn_error *error) {
@@ -191,7 +213,7 @@ int vlog_finish_active(vlog *log, cairn_error *error) {
 int vlog_make_room(vlog *log, uint64_t units, cairn_error *error) {
     int rc = CAIRN_OK;
     for (;;) {
-        if (log->active != NULL && fits(log->active, atomic_load(&log->active->end), units)) return CAIRN_OK;
+        if (log->active != NULL && vlog_has_room(log, atomic_load(&log->active->end), units)) return CAIRN_OK;
         if (!log->preparing) break;
         /* Others wait with us: the first one goes on to the next segment, the rest find room there. */
         os_cond_wait(&log->prepared, &log->append_lock);
@@ -205,20 +227,21 @@ int vlog_make_room(vlog *log, uint64_t units, cairn_error *error) {
         log->spare = log->active;
         log->active = NULL;
     }
-    if (log->spare != NULL && fits(log->spare, SEGMENT_DATA_OFFSET, units)) {
-        log->active = log->spare;
+    if (log->spare != NULL && end_with(SEGMENT_DATA_OFFSET, units) <= segment_capacity(log->spare)) {
+        activate(log, log->spare);
         log->spare = NULL;
         return CAIRN_OK;
     }
-    return create_active(log, units, error);
+    return create_active(log, error);
 }
 
 /* ---- Upkeep ---- */
 
-/* Early enough that a fast writer seldom has to wait for the syncs of a creation. Append lock held. */
-static bool spare_is_due(const vlog *log) {
+bool vlog_upkeep_due(const vlog *log) { return atomic_load_explicit(&log->due, memory_order_relaxed); }
+
+bool vlog_spare_is_due(const vlog *log) {
     return log->active != NULL && log->spare == NULL && !log->preparing &&
-           atomic_load(&log->active->end) > segment_capacity(log->active) / 8;
+           atomic_load(&log->active->end) > log->active->target / 8;
 }
 
 /* Full, synced segments whose rows do not yet say so: a run in the order of places. Append lock held. */
@@ -250,10 +273,11 @@ int vlog_maintain(vlog *log, cairn_error *error) {
     if (vlog_failed(log)) return vlog_refuse_failed(error);
     size_t first, end;
     segment *spare = NULL;
-    os_mutex_lock(&log->append_lock);
+    atomic_store(&log->due, false);
+    os_mutex_lock_eagerly(&log->append_lock);
     find_sealable(log, &first, &end);
-    bool prepare = spare_is_due(log);
-    uint64_t granules = prepare ? granules_wanted(log, 1) : 0;
+    bool prepare = vlog_spare_is_due(log);
+    uint64_t granules = prepare ? granules_wanted(log) : 0;
     if (first == end && !prepare) {
         os_mutex_unlock(&log->append_lock);
         return CAIRN_OK;
@@ -269,7 +293,7 @@ int vlog_maintain(vlog *log, cairn_error *error) {
     int rc = prepare ? create_with_row(log, granules, NULL, &spare, error) : vlog_store_manifest(log, error);
     os_mutex_unlock(&log->manifest_lock);
 
-    os_mutex_lock(&log->append_lock);
+    os_mutex_lock_eagerly(&log->append_lock);
     for (size_t i = first; rc == CAIRN_OK && i < end; i++) {
         log->segments[i]->state = SEGMENT_SEALED;
         atomic_store(&log->segments[i]->pinned, false);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-segment *segment_new(const manifest_segment *m, uint64_t salt) {
+segment *segment_new(const manifest_segment *m, uint64_t salt, bool no_window) {
     segment *s = calloc(1, sizeof *s);
     if (s == NULL) return NULL;
     s->id = m->id;
@@ -15,6 +15,7 @@ segment *segment_new(const manifest_segment *m, uint64_t salt) {
     s->base_granule = m->base_granule;
     s->granules = m->granules;
     s->seed = file_seed(salt, m->id, m->generation);
+    s->no_window = no_window;
     s->state = m->state;
     s->sealed_size = m->sealed_size;
     s->trailer_checksum = m->trailer_checksum;
@@ -32,7 +33,27 @@ void segment_free(segment *s) {
         os_file_close(handle->file);
         free(handle);
     }
+    warm_free(atomic_load(&s->warm));
     free(s);
+}
+
+bool segment_warm(const segment *s, uint64_t offset, uint64_t size) {
+    return warm_covers(atomic_load_explicit(&s->warm, memory_order_acquire), offset, size);
+}
+
+void segment_count_read(segment *s, os_file *file, uint64_t offset, uint64_t size) {
+    if (!s->no_window) warm_count(&s->warm, file, segment_capacity(s), atomic_load(&s->end), offset, size);
+}
+
+int segment_read(segment *s, os_file *file, void *buf, size_t size, uint64_t offset, size_t *got) {
+    warm_table *warm = atomic_load_explicit(&s->warm, memory_order_acquire);
+    if (warm_covers(warm, offset, size) && warm_read(warm, buf, size, offset)) {
+        *got = size;
+        return 0;
+    }
+    int rc = os_file_read(file, buf, size, offset, got);
+    if (rc == 0) segment_count_read(s, file, offset, *got);
+    return rc;
 }
 
 static file_header header_of(const segment *s, const uint8_t store_id[16]) {

@@ -4,7 +4,8 @@
  *  - identity (id, generation, place in the address space, seed): fixed at creation.
  *  - `state`, `end`, `sealed_size`, `trailer_checksum`, places, lowest version: the log's append lock; once `state` is
  *    SEGMENT_SEALED nothing of them changes any more. `end` is atomic, because statistics read it without the lock.
- *  - `live`: atomic, any thread.
+ *  - `target`: the append lock.
+ *  - `live`: atomic, any thread. `warm`: see vlog/warm.h.
  *  - `handle`: published atomically. A user of it is inside the epoch. It is opened on first use and closed, when too
  * many are open, through the epoch (segment_files.lock guards opening and closing). A segment that is not sealed is
  * pinned: its file stays open, because a sync must go through a descriptor that saw every write error.
@@ -18,6 +19,7 @@
 #include "src/os/os.h"
 #include "src/os/os_thread.h"
 #include "vlog/manifest.h"
+#include "vlog/warm.h"
 
 #include <stdatomic.h>
 
@@ -34,9 +36,12 @@ typedef struct segment {
     uint32_t state;        /* SEGMENT_OPEN, SEGMENT_SEALED */
     bool synced;           /* open, full, and everything in it is synced: may be sealed in the manifest */
     _Atomic uint64_t end;  /* offset behind the last record */
+    uint64_t target;       /* active: the log goes on to the next segment from here on, once that is there */
     _Atomic uint64_t live; /* bytes of records that the index names */
     uint64_t sealed_size, trailer_checksum, first_place, end_place, lowest_version; /* set when full */
     _Atomic(segment_handle *) handle;
+    bool no_window; /* fixed */
+    _Atomic(warm_table *) warm;
     atomic_bool used; /* since the file cache's hand last passed */
     atomic_bool pinned;
 } segment;
@@ -50,7 +55,7 @@ static inline uint64_t segment_offset(const segment *s, location where) {
 }
 
 /* NULL when there is no memory. */
-segment *segment_new(const manifest_segment *m, uint64_t salt);
+segment *segment_new(const manifest_segment *m, uint64_t salt, bool no_window);
 void segment_free(segment *s); /* closes its file; NULL is nothing */
 
 void segment_encode_header(uint8_t block[4096], const segment *s, const uint8_t store_id[16]);
@@ -76,6 +81,11 @@ int segment_files_create(segment_files *files, segment *s, const uint8_t store_i
 void segment_files_forget(segment_files *files, segment *s); /* closes its file; nobody uses it */
 /* The caller is inside the epoch and uses the file only there, unless the segment is pinned. */
 int segment_file(segment_files *files, segment *s, os_file **file, cairn_error *error);
+
+/* Reads of records: as os_file_read, from memory where that is warm. `file` is the segment's. */
+int segment_read(segment *s, os_file *file, void *buf, size_t size, uint64_t offset, size_t *got);
+void segment_count_read(segment *s, os_file *file, uint64_t offset, uint64_t size); /* that was read otherwise */
+bool segment_warm(const segment *s, uint64_t offset, uint64_t size);
 
 /* ---- From address to segment ---- */
 

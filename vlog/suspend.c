@@ -21,7 +21,7 @@
 
 static int seal_long_footer(vlog *log, cairn_error *error) {
     int rc = CAIRN_OK;
-    os_mutex_lock(&log->append_lock);
+    os_mutex_lock_eagerly(&log->append_lock);
     if (log->active != NULL && log->builder.size > FOOTER_KEPT_MAX) rc = vlog_finish_active(log, error);
     os_mutex_unlock(&log->append_lock);
     if (rc == CAIRN_OK) rc = vlog_sync_files(log, error);
@@ -57,7 +57,7 @@ int vlog_suspend(vlog *log, uint8_t **out, size_t *size, cairn_error *error) {
     *out = NULL;
     int rc = seal_long_footer(log, error);
     if (rc != CAIRN_OK) return rc;
-    os_mutex_lock(&log->append_lock);
+    os_mutex_lock_eagerly(&log->append_lock);
     *size = SUSPEND_FIXED + log->count * SUSPEND_ROW + log->builder.size;
     *out = malloc(*size);
     if (*out != NULL) encode(log, *out);
@@ -143,7 +143,10 @@ int vlog_resume(vlog *log, const uint8_t *p, size_t size, cairn_error *error) {
         log->active = log->spare = NULL;
         return rc;
     }
-    if (log->active != NULL) atomic_store(&log->active->end, le64_get(p + 40));
+    if (log->active != NULL) {
+        atomic_store(&log->active->end, le64_get(p + 40));
+        vlog_set_target(log, log->active);
+    }
     for (size_t i = 0; i < log->count; i++) {
         atomic_store(&log->segments[i]->live, le64_get(p + SUSPEND_FIXED + i * SUSPEND_ROW + 8));
     }

@@ -16,7 +16,7 @@ int walker_init(walker *w, const segment *s, os_file *file, uint64_t from, uint6
     int rc = os_file_info_get(file, &info);
     if (rc != 0) return status_os(error, rc, "cannot look at segment %016llx.seg", (unsigned long long)s->id);
     w->limit = min_u64(min_u64(limit, info.size), segment_capacity(s));
-    w->buffer = malloc(BUFFER_BYTES);
+    w->buffer = malloc(max_u64(min_u64(BUFFER_BYTES, w->limit > from ? w->limit - from : 0), 1));
     if (w->buffer == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory to walk a segment");
     return CAIRN_OK;
 }

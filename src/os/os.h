@@ -24,9 +24,12 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#define OS_PIECES_MAX 64 /* of one scattered read or write */
+
 typedef struct os os;
 typedef struct os_dir os_dir;
 typedef struct os_file os_file;
+typedef struct os_window os_window;
 
 enum {
     OS_CREATE = 1,    /* make it when absent */
@@ -61,10 +64,10 @@ struct os {
     int (*file_info)(os_file *file, os_file_info *info);
     /* *got < size only at the end of the file. EINTR and short reads are retried inside. */
     int (*file_read)(os_file *file, void *buf, size_t size, uint64_t offset, size_t *got);
-    /* As file_read, into `count` pieces one behind the other, at most 16. */
+    /* As file_read, into `count` pieces one behind the other, at most OS_PIECES_MAX. */
     int (*file_readv)(os_file *file, const struct iovec *iov, int count, uint64_t offset, size_t *got);
     /* All or an error; after an error any part of the range may have been written. EINTR and short writes are
-     * retried inside. Never more than 16 pieces. */
+     * retried inside. Never more than OS_PIECES_MAX pieces. */
     int (*file_write)(os_file *file, const struct iovec *iov, int count, uint64_t offset);
     int (*file_truncate)(os_file *file, uint64_t size);
     int (*file_sync)(os_file *file);                                  /* content and size */
@@ -75,6 +78,19 @@ struct os {
     int (*file_map)(os_file *file, uint64_t offset, size_t size, const void **data);
     void (*file_unmap)(os_file *file, const void *data, size_t size);
 
+    /* A window on the first `size` bytes of a file, which may be shorter and grow: for reads of what is in memory
+     * without a system call. It outlives the handle of the file. */
+    int (*window_open)(os_file *file, uint64_t size, os_window **out);
+    void (*window_close)(os_window *window);
+    /* Makes bytes of the window's file that exist, and are in memory at this moment, ready for window_read. -EAGAIN:
+     * some are not in memory; nothing was read in for this. -EIO: some do not exist. -EOPNOTSUPP: no window can be read
+     * safely here. */
+    int (*window_load)(os_window *window, os_file *file, uint64_t offset, size_t size);
+    /* Copies bytes that were loaded, as the file holds them now. 1: copied, but it took so long that they must have
+     * come from the device: not in memory any more. -EIO: the file cannot give them (an error of the device, or cut
+     * short): never a signal. -EOPNOTSUPP: not in this thread. */
+    int (*window_read)(os_window *window, void *buf, size_t size, uint64_t offset);
+
     uint64_t (*clock_ms)(os *self);                  /* wall clock, milliseconds since 1970 */
     uint64_t (*monotonic_ns)(os *self);              /* never runs back */
     int (*random)(os *self, void *buf, size_t size); /* fit for secrets */
@@ -84,6 +100,9 @@ struct os_dir {
     os *os;
 };
 struct os_file {
+    os *os;
+};
+struct os_window {
     os *os;
 };
 
@@ -130,6 +149,16 @@ static inline int os_file_map(os_file *file, uint64_t offset, size_t size, const
 }
 static inline void os_file_unmap(os_file *file, const void *data, size_t size) {
     file->os->file_unmap(file, data, size);
+}
+static inline int os_window_open(os_file *file, uint64_t size, os_window **out) {
+    return file->os->window_open(file, size, out);
+}
+static inline void os_window_close(os_window *window) { window->os->window_close(window); }
+static inline int os_window_load(os_window *window, os_file *file, uint64_t offset, size_t size) {
+    return window->os->window_load(window, file, offset, size);
+}
+static inline int os_window_read(os_window *window, void *buf, size_t size, uint64_t offset) {
+    return window->os->window_read(window, buf, size, offset);
 }
 
 #endif

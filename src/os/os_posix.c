@@ -1,5 +1,6 @@
 /* The POSIX implementation of the OS table: the table itself, the clocks and the random source. Directories are in
- * os_posix_dir.c, files in os_posix_file.c, mappings in os_posix_map.c. */
+ * os_posix_dir.c, files in os_posix_file.c, mappings in
+ * os_posix_map.c, windows in os_posix_window.c. */
 #include "src/os/os_posix.h"
 
 #include "src/base/check.h"
@@ -57,6 +58,10 @@ os *os_posix(void) {
         .file_punch = posix_file_punch,
         .file_map = posix_file_map,
         .file_unmap = posix_file_unmap,
+        .window_open = posix_window_open,
+        .window_close = posix_window_close,
+        .window_load = posix_window_load,
+        .window_read = posix_window_read,
         .clock_ms = posix_clock_ms,
         .monotonic_ns = posix_monotonic_ns,
         .random = posix_random,

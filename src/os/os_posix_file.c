@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #define FILE_MODE 0600
-#define PIECES_MAX 16
 #define CHUNK_BYTES ((size_t)1 << 30) /* most bytes of one system call: the kernel stops just below 2 GiB anyhow */
 
 _Static_assert(sizeof(off_t) == 8, "offsets are 64 bits");
@@ -93,7 +92,7 @@ int posix_file_read(os_file *file, void *buf, size_t size, uint64_t offset, size
 
 /* The pieces still to be read or written: those from `first` on. */
 typedef struct pieces {
-    struct iovec iov[PIECES_MAX];
+    struct iovec iov[OS_PIECES_MAX];
     int first, count;
 } pieces;
 
@@ -108,7 +107,7 @@ static void pieces_advance(pieces *p, size_t done) {
 }
 
 int posix_file_readv(os_file *file, const struct iovec *iov, int count, uint64_t offset, size_t *got) {
-    CHECK(count >= 0 && count <= PIECES_MAX);
+    CHECK(count >= 0 && count <= OS_PIECES_MAX);
     pieces p = {.first = 0, .count = count};
     uint64_t size = 0;
     for (int i = 0; i < count; i++) {
@@ -145,7 +144,7 @@ static ssize_t write_some(int fd, pieces *p, uint64_t offset) {
 }
 
 int posix_file_write(os_file *file, const struct iovec *iov, int count, uint64_t offset) {
-    CHECK(count >= 0 && count <= PIECES_MAX);
+    CHECK(count >= 0 && count <= OS_PIECES_MAX);
     pieces p = {.first = 0, .count = count};
     uint64_t left = 0;
     for (int i = 0; i < count; i++) {

@@ -15,12 +15,12 @@
 #define MADV_POPULATE_READ 22 /* Linux 5.14; older kernels answer EINVAL */
 #endif
 
-static size_t page_bytes(void) { return (size_t)sysconf(_SC_PAGESIZE); }
+size_t posix_page_bytes(void) { return (size_t)sysconf(_SC_PAGESIZE); }
 
 /* Bytes between the start of the page and the byte that the caller sees. */
-static size_t lead_of(uint64_t offset) { return (size_t)(offset & (page_bytes() - 1)); }
+static size_t lead_of(uint64_t offset) { return (size_t)(offset & (posix_page_bytes() - 1)); }
 
-static int populate(void *start, size_t size) {
+int posix_populate(void *start, size_t size) {
     int rc;
     do {
         rc = madvise(start, size, MADV_POPULATE_READ);
@@ -50,7 +50,7 @@ int posix_file_map(os_file *file, uint64_t offset, size_t size, const void **dat
     size_t length = lead + size; /* fits: lead <= offset and offset + size <= the file's size */
     void *start = mmap(NULL, length, PROT_READ, MAP_SHARED, fd, (off_t)(offset - lead));
     if (start == MAP_FAILED) return -errno;
-    int rc = populate(start, length);
+    int rc = posix_populate(start, length);
     if (rc != 0) {
         munmap(start, length);
         return rc;

@@ -2,8 +2,11 @@
 #include "src/os/os_thread.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 
+#define SPINS_MAX 100u                             /* some microseconds: while the holder runs on another core */
+#define YIELDS_MAX 50u                             /* while it waits for this core */
 #define WAIT_MS_MAX ((uint64_t)1000 * 86400 * 365) /* a year: keeps the deadline's sum far from overflow */
 
 void os_cond_init(os_cond *c) {
@@ -28,10 +31,35 @@ void os_cond_wait_ms(os_cond *c, os_mutex *m, uint64_t ms) {
     CHECK(rc == 0 || rc == ETIMEDOUT);
 }
 
+static bool try_lock(os_mutex *m) {
+    int rc = pthread_mutex_trylock(&m->handle);
+    CHECK(rc == 0 || rc == EBUSY);
+    return rc == 0;
+}
+
+bool os_mutex_lock_unless(os_mutex *m, const atomic_bool *done) {
+    for (unsigned i = 0; i < SPINS_MAX + YIELDS_MAX; i++) {
+        if (atomic_load_explicit(done, memory_order_acquire)) return false;
+        if (try_lock(m)) return true;
+        if (i < SPINS_MAX) {
+            os_relax();
+        } else {
+            (void)sched_yield();
+        }
+    }
+    os_mutex_lock(m);
+    return true;
+}
+
+void os_mutex_lock_eagerly(os_mutex *m) {
+    static const atomic_bool never;
+    (void)os_mutex_lock_unless(m, &never);
+}
+
 /* A thread inherits the mask of the one that starts it. */
 int os_thread_start(os_thread *t, void *(*run)(void *), void *arg) {
     sigset_t all, before;
-    CHECK(sigfillset(&all) == 0);
+    CHECK(sigfillset(&all) == 0 && sigdelset(&all, SIGBUS) == 0);
     CHECK(pthread_sigmask(SIG_SETMASK, &all, &before) == 0);
     int rc = pthread_create(&t->handle, NULL, run, arg);
     CHECK(pthread_sigmask(SIG_SETMASK, &before, NULL) == 0);

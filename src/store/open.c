@@ -84,7 +84,7 @@ static int create(cairn *store, const char *path, cairn_error *error) {
     return rc == CAIRN_OK ? identity_store(&store->identity, store->dir, error) : rc;
 }
 
-static int load_or_create(cairn *store, const char *path, cairn_error *error) {
+static int load_or_create(cairn *store, const char *path, bool *created, cairn_error *error) {
     cairn_error why;
     int rc = identity_load(&store->identity, store->dir, &why);
     if (rc == CAIRN_OK && store->options.create_new) {
@@ -98,7 +98,8 @@ static int load_or_create(cairn *store, const char *path, cairn_error *error) {
     os_file *file = NULL;
     int os_rc = os_file_open(store->dir, IDENTITY_NAME, OS_READ_ONLY, &file);
     if (os_rc == 0) os_file_close(file);
-    if (rc == CAIRN_NO_STORE && os_rc == -ENOENT && store->options.create) return create(store, path, error);
+    *created = rc == CAIRN_NO_STORE && os_rc == -ENOENT && store->options.create;
+    if (*created) return create(store, path, error);
     if (rc == CAIRN_NO_STORE && os_rc != 0 && os_rc != -ENOENT && os_rc != -EINVAL) {
         return status_os(error, os_rc, "cannot open %s", IDENTITY_NAME);
     }
@@ -120,6 +121,7 @@ static int open_parts(cairn *store, cairn_error *error) {
                       .secret = store->identity.secret,
                       .hash_mask = store->hash_mask,
                       .segment_bytes = store->options.segment_bytes,
+                      .no_windows = store->options.no_mapped_reads,
                       .open_files_max = OPEN_FILES_MAX,
                       .log = vlog_message,
                       .log_ctx = store};
@@ -160,11 +162,13 @@ int store_open_on(cairn **out, os *system, const char *path, const cairn_options
     os_mutex_init(&store->upkeep.lock);
     os_cond_init(&store->upkeep.wake_flusher);
     os_cond_init(&store->upkeep.wake_keeper);
+    bool created = false;
     int rc = store_copy_options(&store->options, sizeof store->options, options, error);
     if (rc == CAIRN_OK) rc = check_options(&store->options, error);
     if (rc == CAIRN_OK) rc = open_dir(store, path, error);
-    if (rc == CAIRN_OK) rc = load_or_create(store, path, error);
+    if (rc == CAIRN_OK) rc = load_or_create(store, path, &created, error);
     if (rc == CAIRN_OK) rc = open_parts(store, error);
+    if (rc == CAIRN_OK && created) rc = vlog_prepare(store->log, error);
     if (rc == CAIRN_OK) rc = store_upkeep_start(store, error);
     if (rc != CAIRN_OK) {
         free_store(store);

@@ -9,6 +9,8 @@
 /* A record up to this length is read whole by the look-up itself. */
 #define READ_AT_ONCE_BYTES ((uint64_t)256 << 10)
 
+#define VALUE_LEAD ((size_t)16) /* keeps the value as aligned as the allocation */
+
 /* The bytes that cairn_get returns lie inside an allocation; its address stands in the 8 bytes before them. */
 static void *with_base(uint8_t *value, void *base) {
     memcpy(value - sizeof base, &base, sizeof base);
@@ -22,42 +24,12 @@ void cairn_free(void *value) {
     free(base);
 }
 
-/* Reads [offset, offset + size) of the found value, which lies inside it. */
-static int read_found(cairn *store, const store_found *found, void *buf, uint64_t size, uint64_t offset,
-                      cairn_error *error) {
-    if (found->head.header.type != RECORD_STREAM) {
-        return vlog_payload_read(store->log, &found->head, buf, size, offset, error);
-    }
-    value_file *file = NULL;
-    int rc = store_stream_open(store, &found->head, &file, error);
-    if (rc != CAIRN_OK) return rc;
-    rc = value_file_read(file, buf, size, offset, error);
-    value_file_close(file);
-    return rc;
-}
-
 static int get_found(cairn *store, const store_found *found, void **value, size_t *value_size, cairn_error *error) {
-    uint64_t size = found->head.header.value_size;
-    value_file *file = NULL;
     uint8_t *base = NULL;
-    int rc = CAIRN_OK;
-    if (found->head.header.type == RECORD_STREAM) rc = store_stream_open(store, &found->head, &file, error);
+    int rc = store_value_load(store, &found->head, VALUE_LEAD, &base, error);
     if (rc != CAIRN_OK) return rc;
-    base = size <= SIZE_MAX - 16 ? malloc(size + 16) : NULL;
-    if (base == NULL) {
-        rc = status_set(error, CAIRN_NO_MEMORY, "no memory for a value of %llu bytes", (unsigned long long)size);
-    } else if (file != NULL) {
-        rc = value_file_read(file, base + 16, size, 0, error);
-    } else {
-        rc = vlog_payload_read(store->log, &found->head, base + 16, size, 0, error);
-    }
-    value_file_close(file);
-    if (rc != CAIRN_OK) {
-        free(base);
-        return rc;
-    }
-    *value = with_base(base + 16, base);
-    *value_size = size;
+    *value = with_base(base + VALUE_LEAD, base);
+    *value_size = found->head.header.value_size;
     return CAIRN_OK;
 }
 
@@ -167,7 +139,7 @@ int cairn_get_into(cairn *store, const void *key, size_t key_size, void *buf, si
             rc = status_set(error, CAIRN_TOO_SMALL, "a value of %llu bytes into a buffer of %zu",
                             (unsigned long long)size, cap);
         } else {
-            rc = read_found(store, &found, buf, size, 0, error);
+            rc = store_value_read(store, &found.head, buf, size, 0, error);
         }
     }
     store_found_release(&found);
@@ -187,7 +159,7 @@ int cairn_read(cairn *store, const void *key, size_t key_size, uint64_t offset, 
     rc = store_find_present(store, key, key_size, STORE_HEAD_BYTES, &found, error);
     if (rc == CAIRN_OK && offset < found.head.header.value_size) {
         size_t size = min_u64(len, found.head.header.value_size - offset);
-        rc = read_found(store, &found, buf, size, offset, error);
+        rc = store_value_read(store, &found.head, buf, size, offset, error);
         if (rc == CAIRN_OK) *got = size;
     }
     store_found_release(&found);

@@ -111,27 +111,11 @@ uint64_t cairn_scan_value_size(const cairn_scan *s) {
 }
 
 /* Into s->value, which stays NULL on failure. */
-static int read_value(cairn_scan *s, uint64_t size, cairn_error *error) {
+static int read_value(cairn_scan *s, cairn_error *error) {
     cairn *store = s->store;
-    value_file *file = NULL;
     epoch_guard guard = epoch_enter(store->readers);
     int rc = vlog_head_refresh(store->log, &s->head, error);
-    if (rc == CAIRN_OK && s->head.header.type == RECORD_STREAM) rc = store_stream_open(store, &s->head, &file, error);
-    if (rc != CAIRN_OK) goto done;
-    s->value = size < SIZE_MAX ? malloc(size + 1) : NULL;
-    if (s->value == NULL) {
-        rc = status_set(error, CAIRN_NO_MEMORY, "no memory for a value of %llu bytes", (unsigned long long)size);
-    } else if (file != NULL) {
-        rc = value_file_read(file, s->value, size, 0, error);
-    } else {
-        rc = vlog_payload_read(store->log, &s->head, s->value, size, 0, error);
-    }
-    value_file_close(file);
-    if (rc != CAIRN_OK) {
-        free(s->value);
-        s->value = NULL;
-    }
-done:
+    if (rc == CAIRN_OK) rc = store_value_load(store, &s->head, 0, &s->value, error);
     epoch_exit(store->readers, guard);
     return rc;
 }
@@ -143,7 +127,7 @@ int cairn_scan_value(cairn_scan *s, const void **value, size_t *size, cairn_erro
     if (!s->on_entry) return status_set(error, CAIRN_INVALID, "the scan is on no entry");
     if (s->keys_only) return status_set(error, CAIRN_INVALID, "the scan was opened for keys only");
     uint64_t value_size = s->head.header.value_size;
-    if (s->value == NULL) rc = read_value(s, value_size, error);
+    if (s->value == NULL) rc = read_value(s, error);
     if (rc != CAIRN_OK) return rc;
     *value = s->value;
     *size = value_size;

@@ -101,6 +101,14 @@ int store_descriptor(cairn *store, const vlog_head *head, value_descriptor *d, c
  * only after this. */
 int store_stream_open(cairn *store, const vlog_head *head, value_file **file, cairn_error *error);
 
+/* ---- load.c: from a record to its value; inside the epoch ---- */
+
+/* Reads [offset, offset + size) of the value, which lies inside it. */
+int store_value_read(cairn *store, const vlog_head *head, void *buf, uint64_t size, uint64_t offset,
+                     cairn_error *error);
+/* The whole value behind `lead` bytes in a new allocation, *out (malloc). Untouched on failure. */
+int store_value_load(cairn *store, const vlog_head *head, size_t lead, uint8_t **out, cairn_error *error);
+
 /* ---- write.c ---- */
 
 /* One change of one key, made of a record for the log. record->hash, key and flags are filled in here. */

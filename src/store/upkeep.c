@@ -85,6 +85,9 @@ static void without_threads(cairn *store) {
     atomic_store(&u->keep_signalled, false);
 }
 
+/* Waking a thread costs as much as a small put, so it is done only when there is something to do. */
+static bool keep_is_due(const cairn *store) { return vlog_upkeep_due(store->log) || store_checkpoint_due(store); }
+
 void store_upkeep_note(cairn *store) {
     store_upkeep *u = &store->upkeep;
     if (store->options.no_background) {
@@ -94,8 +97,11 @@ void store_upkeep_note(cairn *store) {
     bool flush_now = store->options.durability == CAIRN_DURABILITY_DEFAULT &&
                      !atomic_load_explicit(&u->flush_signalled, memory_order_relaxed) &&
                      !atomic_exchange(&u->flush_signalled, true);
-    bool keep_now = vlog_appended_bytes(store->log) - atomic_load(&u->kept_bytes) >= KEEP_STEP_BYTES &&
-                    !atomic_exchange(&u->keep_signalled, true);
+    bool keep_now = false;
+    if (vlog_appended_bytes(store->log) - atomic_load(&u->kept_bytes) >= KEEP_STEP_BYTES) {
+        atomic_store(&u->kept_bytes, vlog_appended_bytes(store->log));
+        keep_now = keep_is_due(store) && !atomic_exchange(&u->keep_signalled, true);
+    }
     if (!flush_now && !keep_now) return;
     os_mutex_lock(&u->lock);
     if (flush_now) {

@@ -185,10 +185,7 @@ static void expect_sound(const damage *d, const content *c, const cairn_options 
         return;
     }
     /* Nothing was changed: with the file as it was, everything is there. */
-    size_t size;
-    uint8_t *bytes = real_file_load(whole, d->name, &size);
-    real_file_save(d->folder, d->name, bytes, size);
-    free(bytes);
+    real_file_copy(whole, d->folder, d->name);
     damage none = damage_of(d->folder, d->name, "put back");
     none.id = 0;
     s = store_open_on_or_fail(os_without_syncs(), d->folder, o);
@@ -269,9 +266,7 @@ static void damage_everything(box *b, const content *c, const char *whole, bool 
 /* `whole` is below the box's folder, which the teardown removes. */
 static void copy_whole(box *b, char whole[REAL_PATH_SIZE]) {
     char outside[REAL_PATH_SIZE];
-    real_folder_make(outside);
-    real_folder_remove(outside);
-    real_folder_copy(b->path, outside);
+    real_folder_duplicate(b->path, outside);
     box_close(b);
     real_folder_remove(b->path);
     real_folder_make(b->path);
@@ -280,34 +275,26 @@ static void copy_whole(box *b, char whole[REAL_PATH_SIZE]) {
     real_folder_remove(outside);
 }
 
+enum { CLOSED, KILLED, WITHOUT_CHECKPOINT };
+
+static void damage_everything_of(box *b, int how) {
+    content c = {0};
+    char whole[REAL_PATH_SIZE];
+    fill(b, &c);
+    if (how != KILLED) box_close(b);
+    copy_whole(b, whole);
+    if (how == WITHOUT_CHECKPOINT) real_file_remove(whole, "CHECKPOINT");
+    damage_everything(b, &c, whole, how == KILLED);
+}
+
 static void damage_to_a_cleanly_closed_store_is_told_and_nothing_else_is_lost(void **state) {
-    box *b = *state;
-    content c = {0};
-    char whole[REAL_PATH_SIZE];
-    fill(b, &c);
-    box_close(b);
-    copy_whole(b, whole);
-    damage_everything(b, &c, whole, false);
+    damage_everything_of(*state, CLOSED);
 }
-
 static void damage_to_a_killed_store_is_told_and_nothing_else_is_lost(void **state) {
-    box *b = *state;
-    content c = {0};
-    char whole[REAL_PATH_SIZE];
-    fill(b, &c);
-    copy_whole(b, whole);
-    damage_everything(b, &c, whole, true);
+    damage_everything_of(*state, KILLED);
 }
-
 static void damage_to_a_store_without_a_checkpoint_is_told_and_nothing_else_is_lost(void **state) {
-    box *b = *state;
-    content c = {0};
-    char whole[REAL_PATH_SIZE];
-    fill(b, &c);
-    box_close(b);
-    copy_whole(b, whole);
-    real_file_remove(whole, "CHECKPOINT");
-    damage_everything(b, &c, whole, false);
+    damage_everything_of(*state, WITHOUT_CHECKPOINT);
 }
 
 /* The empty segment that was prepared behind it was once blamed. */
@@ -329,13 +316,6 @@ static void a_damaged_first_record_is_blamed_on_its_own_segment(void **state) {
 }
 
 /* ---- Checkpoints ---- */
-
-static void move_file(const char *from, const char *to, const char *name) {
-    size_t size;
-    uint8_t *bytes = real_file_load(from, name, &size);
-    real_file_save(to, name, bytes, size);
-    free(bytes);
-}
 
 typedef struct seen {
     uint64_t version[KEYS];
@@ -383,8 +363,8 @@ static void an_old_checkpoint_put_back_gives_the_same_content(void **state) {
         if (i == 0) box_reopen(b);
         if (i > 0) assert_int_equal(cairn_checkpoint(b->store, NULL), CAIRN_OK);
         real_folder_make(old[i]);
-        move_file(b->path, old[i], "CHECKPOINT");
-        move_file(b->path, old[i], "CHECKPOINT.DATA");
+        real_file_copy(b->path, old[i], "CHECKPOINT");
+        real_file_copy(b->path, old[i], "CHECKPOINT.DATA");
         go_on(b, &n, &rng);
         if (i == 2) box_crash(b);
     }
@@ -392,8 +372,8 @@ static void an_old_checkpoint_put_back_gives_the_same_content(void **state) {
     note_versions(b->store, &n);
     for (unsigned i = 0; i < 9; i++) {
         box_close(b);
-        if (i / 3 != 1) move_file(old[i % 3], b->path, "CHECKPOINT");
-        if (i / 3 != 2) move_file(old[i % 3], b->path, "CHECKPOINT.DATA");
+        if (i / 3 != 1) real_file_copy(old[i % 3], b->path, "CHECKPOINT");
+        if (i / 3 != 2) real_file_copy(old[i % 3], b->path, "CHECKPOINT.DATA");
         box_open(b);
         expect_seen(b, &n, i / 3 == 0 ? "old pair" : i / 3 == 1 ? "old data" : "old root");
     }
@@ -422,8 +402,8 @@ static void a_foreign_checkpoint_is_not_used(void **state) {
     fill(&twin, &same);
     box_close(&twin);
     box_close(b);
-    move_file(other, b->path, "CHECKPOINT");
-    move_file(other, b->path, "CHECKPOINT.DATA");
+    real_file_copy(other, b->path, "CHECKPOINT");
+    real_file_copy(other, b->path, "CHECKPOINT.DATA");
     box_open(b);
     expect_seen(b, &n, "foreign checkpoint");
     real_folder_remove(other);

@@ -266,10 +266,8 @@ static void reading_only_replays_in_memory_and_writes_nothing_at_all(void **stat
     fill(b->store);
     for (int kind = 0; kind < 3; kind++) {
         char copy[REAL_PATH_SIZE];
-        real_folder_make(copy);
-        real_folder_remove(copy);
         if (kind == 1) box_close(b);
-        real_folder_copy(b->path, copy);
+        real_folder_duplicate(b->path, copy);
         if (kind == 0) {
             size_t count, size;
             char(*names)[REAL_NAME_SIZE] = real_folder_names(copy, &count);

@@ -181,9 +181,7 @@ static void a_crash_in_the_middle_leaves_nothing_of_a_stream(void **state) {
     write_stream(w, 1, 3 * MIB, MIB);
     put_text(b->store, "k", "v", 1);
     char copy[REAL_PATH_SIZE];
-    real_folder_make(copy);
-    real_folder_remove(copy);
-    real_folder_copy(b->path, copy);
+    real_folder_duplicate(b->path, copy);
     assert_int_equal(count_files(copy, ".val"), 1);
     cairn_writer_abort(w);
     cairn *s = store_open_or_fail(copy, &b->options);

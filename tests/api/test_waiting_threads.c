@@ -5,6 +5,7 @@
 #include "src/base/check.h"
 #include "src/os/os_thread.h"
 #include "src/store/store.h"
+#include "tests/support/os_wrap.h"
 #include "tests/support/rung.h"
 #include "tests/support/store_box.h"
 
@@ -12,6 +13,8 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -69,8 +72,7 @@ static void *put_durably(void *arg) {
 
 static void threads_that_wait_for_durability_share_syncs(void **state) {
     static os counted; /* outlives a test that fails */
-    counted = *os_posix();
-    counted.file_sync = slow_sync;
+    counted = os_posix_with(&(os){.file_sync = slow_sync});
     cairn_options o = {
         .struct_size = sizeof o, .create = true, .no_background = true, .durability = CAIRN_DURABILITY_SYNC};
     contest r = {.ops = 50};
@@ -111,26 +113,44 @@ static void *verify_on_and_on(void *arg) {
     return NULL;
 }
 
-/* A prepared segment that is too small for the next value is dropped while others look at all segments. */
+/* The name of the segment that was made last. */
+static void newest_segment(const char *folder, char name[REAL_NAME_SIZE]) {
+    size_t count = 0;
+    char(*names)[REAL_NAME_SIZE] = real_folder_names(folder, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (strstr(names[i], ".seg") != NULL) memcpy(name, names[i], REAL_NAME_SIZE);
+    }
+    free(names);
+}
+
+/* A session with small segments leaves a prepared one that is too small for what the next session puts: it is dropped,
+ * while others look at all segments. */
 static void a_prepared_segment_may_be_dropped_while_a_verification_runs(void **state) {
     const uint8_t *value = random_pool();
     static os slow; /* outlives a test that fails */
-    slow = *os_posix();
-    slow.file_read = slow_header_read;
-    /* Segments may have 64 MiB; the first ones have 4. */
-    cairn_options o = {.struct_size = sizeof o, .create = true, .segment_bytes = (uint64_t)64 << 20};
-    contest r = {.stop = false};
-    assert_int_equal(store_open_on(&r.store, &slow, *state, &o, UINT64_MAX, NULL), CAIRN_OK);
-    start(2, &r, verify_on_and_on);
-    for (unsigned i = 0; i < 10; i++) {
-        put_text(r.store, "small", value, 3 << 20); /* more than half full: the next one is prepared */
-        for (int wait = 0; wait < 50 && !atomic_load(&looking); wait++)
+    slow = os_posix_with(&(os){.file_read = slow_header_read});
+    cairn_options small = {
+        .struct_size = sizeof small, .create = true, .no_background = true, .segment_bytes = BOX_SEGMENT_BYTES};
+    cairn_options large = {.struct_size = sizeof large, .no_background = true, .segment_bytes = (uint64_t)64 << 20};
+    for (unsigned i = 0; i < 5; i++) {
+        cairn *store = store_open_or_fail(*state, &small);
+        for (unsigned k = 0; k < 12; k++)
+            put_text(store, "small", value,
+                     200000); /* and the next segment is prepared before the active one is full */
+        assert_int_equal(cairn_close(store), CAIRN_OK);
+        contest r = {.stop = false};
+        char prepared[REAL_NAME_SIZE] = "";
+        newest_segment(*state, prepared);
+        assert_int_equal(store_open_on(&r.store, &slow, *state, &large, UINT64_MAX, NULL), CAIRN_OK);
+        start(2, &r, verify_on_and_on);
+        for (int wait = 0; wait < 500 && !atomic_load(&looking); wait++)
             usleep(1000);
         put_text(r.store, "large", value, POOL_BYTES / 2); /* does not fit into the prepared one */
+        assert_false(real_file_is_there(*state, prepared));
+        atomic_store(&r.stop, true);
+        finish(2);
+        assert_int_equal(cairn_close(r.store), CAIRN_OK);
     }
-    atomic_store(&r.stop, true);
-    finish(2);
-    assert_int_equal(cairn_close(r.store), CAIRN_OK);
 }
 
 /* ---- Writers that wait for the same segment ---- */
@@ -152,8 +172,7 @@ static void *put_a_fifth_of_a_segment(void *arg) {
 
 static void writers_that_wait_for_a_segment_fill_it_together(void **state) {
     static os slow; /* outlives a test that fails */
-    slow = *os_posix();
-    slow.dir_sync = slow_dir_sync;
+    slow = os_posix_with(&(os){.dir_sync = slow_dir_sync});
     cairn_options o = {.struct_size = sizeof o, .create = true, .segment_bytes = BOX_SEGMENT_BYTES};
     contest r = {.ops = 15};
     (void)random_pool();

@@ -153,13 +153,18 @@ static bool try_damage(const specimen *s, const damage *d, uint64_t *rng, outcom
 
 /* ---- The sweep ---- */
 
+/* Sanitized, a case takes twenty times as long, and one in so many of each kind is run. */
+static const unsigned sanitized_one_in[DAMAGE_KINDS] = {
+    [FLIPPED] = 125, [CUT] = 100,   [GROWN] = 20,    [ZEROED] = 100,  [NOISE] = 100,
+    [REMOVED] = 2,   [EMPTIED] = 2, [REPLACED] = 25, [EXCHANGED] = 4, [OUTDATED] = 1};
+
 typedef struct corruptions {
     specimen *specimens;
     size_t count;
     uint64_t number, only; /* of the next case; of the one wanted, or UINT64_MAX */
     uint64_t cases;
-    uint64_t kinds[DAMAGE_KINDS];
-    uint64_t refused, shortened, corrupt; /* cases: open failed, steps were gone, a key failed */
+    uint64_t met[DAMAGE_KINDS], kinds[DAMAGE_KINDS]; /* cases met, and run */
+    uint64_t refused, shortened, corrupt;            /* cases: open failed, steps were gone, a key failed */
     finding f;
 } corruptions;
 
@@ -172,9 +177,9 @@ static void describe(uint64_t number, const specimen *s, const damage *d) {
 
 static void run(corruptions *w, const specimen *s, const damage *d) {
     uint64_t number = w->number++;
-    /* Sanitized, a case takes twenty times as long. */
-    uint64_t every = rung_choose(1, 25, 1);
-    if (w->f.found || number % every != 0 || (w->only != UINT64_MAX && number != w->only)) return;
+    uint64_t met = w->met[d->kind]++;
+    bool left_out = met % rung_choose(1, sanitized_one_in[d->kind], 1) != 0;
+    if (w->f.found || left_out || (w->only != UINT64_MAX && number != w->only)) return;
     uint64_t rng = number * 77 + 5;
     describe(number, s, d);
     w->cases++;

@@ -41,7 +41,7 @@ static uint64_t segment_seed(void) { return file_seed(SALT, SEGMENT_ID, GENERATI
 
 static size_t build_segment_header(uint8_t *out) {
     manifest_segment m = {.id = SEGMENT_ID, .generation = GENERATION, .base_granule = 16, .granules = 4};
-    segment *s = segment_new(&m, SALT);
+    segment *s = segment_new(&m, SALT, false);
     assert_non_null(s);
     segment_encode_header(out, s, store_id);
     segment_free(s);
@@ -114,7 +114,7 @@ static size_t build_stream(uint8_t *out) {
 static void add_entry(footer_builder *b, footer_entry entry, const char *key) {
     entry.offset = b->next_offset;
     if (key != NULL) entry.hash = key_hash_of(&secret, key, strlen(key), UINT64_MAX);
-    assert_int_equal(footer_builder_reserve(b), CAIRN_OK);
+    assert_int_equal(footer_builder_reserve(b, 2), CAIRN_OK);
     footer_builder_add(b, &entry);
 }
 

@@ -1,6 +1,7 @@
 #include "tests/support/failing_memory.h"
 
 #include "src/os/os_memory.h"
+#include "tests/support/os_wrap.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -56,7 +57,7 @@ void *__wrap_os_pages_alloc(size_t size) { return is_due() ? NULL : __real_os_pa
 
 /* ---- The fence around the disk ---- */
 
-static os real; /* the table of every simulated disk */
+static const os *real; /* the simulated disk's own calls */
 
 static bool enter(void) {
     bool was = plan.counting;
@@ -69,22 +70,18 @@ static int leave(bool was, int rc) {
     return rc;
 }
 
+/* The call's result; what it allocates is not counted. */
+#define FENCED(call)                                                                                                   \
+    ({                                                                                                                 \
+        bool was_counting = enter();                                                                                   \
+        leave(was_counting, (call));                                                                                   \
+    })
+
 static int fenced_dir_open(os *self, const char *path, unsigned flags, os_dir **out) {
-    if (is_due()) return -ENOMEM;
-    bool was = enter();
-    return leave(was, real.dir_open(self, path, flags, out));
+    return is_due() ? -ENOMEM : FENCED(real->dir_open(self, path, flags, out));
 }
-
-static void fenced_dir_close(os_dir *dir) {
-    bool was = enter();
-    real.dir_close(dir);
-    (void)leave(was, 0);
-}
-
-static int fenced_dir_sync(os_dir *dir) {
-    bool was = enter();
-    return leave(was, real.dir_sync(dir));
-}
+static void fenced_dir_close(os_dir *dir) { (void)FENCED((real->dir_close(dir), 0)); }
+static int fenced_dir_sync(os_dir *dir) { return FENCED(real->dir_sync(dir)); }
 
 typedef struct visitor {
     os_dir_visit visit;
@@ -103,67 +100,40 @@ static int visit_outside(void *ctx, const char *name) {
 
 static int fenced_dir_list(os_dir *dir, os_dir_visit visit, void *ctx) {
     if (is_due()) return -ENOMEM;
-    visitor v = {visit, ctx, enter()};
-    return leave(v.counting, real.dir_list(dir, visit_outside, &v));
+    visitor v = {visit, ctx, plan.counting};
+    return FENCED(real->dir_list(dir, visit_outside, &v));
 }
 
-static int fenced_rename(os_dir *dir, const char *from, const char *to) {
-    bool was = enter();
-    return leave(was, real.rename(dir, from, to));
-}
-
-static int fenced_unlink(os_dir *dir, const char *name) {
-    bool was = enter();
-    return leave(was, real.unlink(dir, name));
-}
+static int fenced_rename(os_dir *dir, const char *from, const char *to) { return FENCED(real->rename(dir, from, to)); }
+static int fenced_unlink(os_dir *dir, const char *name) { return FENCED(real->unlink(dir, name)); }
 
 static int fenced_file_open(os_dir *dir, const char *name, unsigned flags, os_file **out) {
-    if (is_due()) return -ENOMEM;
-    bool was = enter();
-    return leave(was, real.file_open(dir, name, flags, out));
+    return is_due() ? -ENOMEM : FENCED(real->file_open(dir, name, flags, out));
 }
-
-static void fenced_file_close(os_file *file) {
-    bool was = enter();
-    real.file_close(file);
-    (void)leave(was, 0);
-}
-
+static void fenced_file_close(os_file *file) { (void)FENCED((real->file_close(file), 0)); }
 static int fenced_file_write(os_file *file, const struct iovec *iov, int count, uint64_t offset) {
-    bool was = enter();
-    return leave(was, real.file_write(file, iov, count, offset));
+    return FENCED(real->file_write(file, iov, count, offset));
 }
-
-static int fenced_file_truncate(os_file *file, uint64_t size) {
-    bool was = enter();
-    return leave(was, real.file_truncate(file, size));
-}
-
-static int fenced_file_sync(os_file *file) {
-    bool was = enter();
-    return leave(was, real.file_sync(file));
-}
-
+static int fenced_file_truncate(os_file *file, uint64_t size) { return FENCED(real->file_truncate(file, size)); }
+static int fenced_file_sync(os_file *file) { return FENCED(real->file_sync(file)); }
 static int fenced_file_map(os_file *file, uint64_t offset, size_t size, const void **data) {
-    if (is_due()) return -ENOMEM;
-    bool was = enter();
-    return leave(was, real.file_map(file, offset, size, data));
+    return is_due() ? -ENOMEM : FENCED(real->file_map(file, offset, size, data));
 }
+
+static const os fence = {.dir_open = fenced_dir_open,
+                         .dir_close = fenced_dir_close,
+                         .dir_sync = fenced_dir_sync,
+                         .dir_list = fenced_dir_list,
+                         .rename = fenced_rename,
+                         .unlink = fenced_unlink,
+                         .file_open = fenced_file_open,
+                         .file_close = fenced_file_close,
+                         .file_write = fenced_file_write,
+                         .file_truncate = fenced_file_truncate,
+                         .file_sync = fenced_file_sync,
+                         .file_map = fenced_file_map};
 
 void memory_fence(sim_disk *disk) {
-    os *table = sim_os(disk);
-    if (table->dir_open == fenced_dir_open) return;
-    real = *table;
-    table->dir_open = fenced_dir_open;
-    table->dir_close = fenced_dir_close;
-    table->dir_sync = fenced_dir_sync;
-    table->dir_list = fenced_dir_list;
-    table->rename = fenced_rename;
-    table->unlink = fenced_unlink;
-    table->file_open = fenced_file_open;
-    table->file_close = fenced_file_close;
-    table->file_write = fenced_file_write;
-    table->file_truncate = fenced_file_truncate;
-    table->file_sync = fenced_file_sync;
-    table->file_map = fenced_file_map;
+    real = sim_calls();
+    os_override(sim_os(disk), &fence);
 }

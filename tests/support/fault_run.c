@@ -1,6 +1,7 @@
 #include "tests/support/fault_run.h"
 
 #include "src/store/store.h"
+#include "tests/support/os_wrap.h"
 #include "tests/support/rung.h"
 
 #include <errno.h>
@@ -37,7 +38,7 @@ static bool is_durable(const fault_run *run, const history *h, size_t row) {
     again.disk = sim_crash(copy, 0);
     again.store = NULL;
     sim_fault_set(again.disk, NULL);
-    if (run->plant != NULL) run->plant(sim_os(again.disk));
+    os_override(sim_os(again.disk), run->plant);
     int rc = history_try_open(&again, &error);
     bool good = rc == CAIRN_OK || finding_note(f, "open again: %d %s", rc, error.message);
     if (good) good = history_check(&again, again.store, row, row, &row, f);
@@ -58,7 +59,7 @@ static bool holds(const fault_run *run, const history *h, sim_disk *disk, size_t
     after.disk = disk;
     after.store = NULL;
     after.plan = NULL;
-    if (run->plant != NULL) run->plant(sim_os(disk));
+    os_override(sim_os(disk), run->plant);
     int rc = history_try_open(&after, &error);
     bool good = rc == CAIRN_OK || finding_note(f, "open: %d %s", rc, error.message);
     if (good) good = history_check(&after, after.store, low, history_high(h), &row, f);
@@ -131,7 +132,7 @@ uint64_t fault_run_history(fault_run *run, uint64_t seed, const sim_fault *plan)
     history h;
     history_profile profile = profile_of(seed);
     sim_disk *disk = sim_new(seed);
-    if (run->plant != NULL) run->plant(sim_os(disk));
+    os_override(sim_os(disk), run->plant);
     history_init(&h, disk, &profile, seed);
     history_set_faults(&h, plan);
     bool good = run_steps(&h, run->finding);
@@ -171,7 +172,7 @@ uint64_t fault_run_recovery(fault_run *run, const fault_base *base, const sim_fa
     cairn_error error = {0};
     size_t row = 0;
     h.disk = sim_clone(base->disk);
-    if (run->plant != NULL) run->plant(sim_os(h.disk));
+    os_override(sim_os(h.disk), run->plant);
     history_set_faults(&h, plan);
     size_t durable = h.durable;
     int rc = history_try_open(&h, &error);
@@ -234,6 +235,7 @@ static uint64_t run_scope(fault_run *run, uint64_t seed, const fault_base *base,
 uint64_t fault_run_all(fault_run *run, uint64_t seed, const fault_base *base) {
     uint64_t cases = 0;
     for (unsigned scope = 0; scope < SCOPES && !run->finding->found; scope++) {
+        if (run->only != 0 && scopes[scope] != run->only) continue;
         cases += run_scope(run, seed, base, scope);
     }
     return cases;

@@ -7,8 +7,10 @@
 
 typedef struct fault_run {
     finding *finding;
-    void (*plant)(os *system); /* changes the table of each disk before a store is opened on it; NULL: nothing */
-    bool hit;                  /* the plan of the last run was met */
+    const os *
+        plant; /* calls that take the place of the disk\'s own (os_wrap.h) before a store is opened on it; NULL: none */
+    unsigned only; /* kinds of calls that fail (one of the scopes of fault_run_all); 0: every scope */
+    bool hit;      /* the plan of the last run was met */
 } fault_run;
 
 /* Runs the history of a seed with this plan; returns the number of calls that it counts. */

@@ -2,6 +2,7 @@
 #include "tests/support/os_promises.h"
 
 #include "src/os/os_thread.h"
+#include "tests/support/window_signal.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -275,21 +276,21 @@ static void a_read_is_short_only_at_the_end(void **state) {
     os_dir_close(root);
 }
 
-static void a_write_takes_sixteen_pieces_and_leaves_zeros_before_it(void **state) {
+static void a_write_takes_all_its_pieces_and_leaves_zeros_before_it(void **state) {
     os_dir *root = open_root(*state);
     os_file *file = make_file(root, "f", "begin");
-    uint8_t piece[16][1000], expected[8000] = {0}, found[8000];
-    struct iovec iov[16];
+    uint8_t piece[OS_PIECES_MAX][500], expected[30000] = {0}, found[30000];
+    struct iovec iov[OS_PIECES_MAX];
     memcpy(expected, "begin", 5);
     size_t at = 3000;
-    for (int i = 0; i < 16; i++) {
-        size_t size = i % 5 == 0 ? 0 : (size_t)i * 30;
+    for (int i = 0; i < OS_PIECES_MAX; i++) {
+        size_t size = i % 5 == 0 ? 0 : (size_t)i * 7;
         memset(piece[i], 'A' + i, size);
         memset(expected + at, 'A' + i, size);
         iov[i] = (struct iovec){.iov_base = piece[i], .iov_len = size};
         at += size;
     }
-    assert_int_equal(os_file_writev(file, iov, 16, 3000), 0);
+    assert_int_equal(os_file_writev(file, iov, OS_PIECES_MAX, 3000), 0);
     assert_int_equal(info_of(file).size, at);
     size_t got;
     assert_int_equal(os_file_read(file, found, sizeof found, 0, &got), 0);
@@ -418,6 +419,53 @@ static void bytes_that_do_not_exist_are_not_mapped(void **state) {
     os_dir_close(root);
 }
 
+/* ---- Windows ---- */
+
+static void a_window_shows_what_the_file_holds_as_it_grows_and_outlives_handle_and_name(void **state) {
+    window_signal_restore();
+    os_dir *root = open_root(*state);
+    os_file *file = make_file(root, "f", "");
+    os_window *window = NULL;
+    static uint8_t bytes[3 * BLOCK], seen[3 * BLOCK];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(i * 5 + i / 256);
+    assert_int_equal(os_window_open(file, 0, &window), -EINVAL);
+    assert_int_equal(os_window_open(file, 64 * BLOCK, &window), 0);
+    for (size_t end = 0; end < sizeof bytes; end += BLOCK / 2) {
+        assert_int_equal(os_file_write(file, bytes + end, BLOCK / 2, end), 0);
+        assert_int_equal(os_window_load(window, file, end, BLOCK / 2), 0);
+        assert_true(os_window_read(window, seen, end + BLOCK / 2, 0) >= 0);
+        assert_memory_equal(seen, bytes, end + BLOCK / 2);
+    }
+    assert_true(os_window_read(window, seen, BLOCK, 77) >= 0);
+    assert_memory_equal(seen, bytes + 77, BLOCK);
+    os_file_close(file);
+    assert_int_equal(os_unlink(root, "f"), 0);
+    assert_true(os_window_read(window, seen, sizeof seen, 0) >= 0);
+    assert_memory_equal(seen, bytes, sizeof bytes);
+    os_window_close(window);
+    os_dir_close(root);
+}
+
+static void what_does_not_exist_is_not_loaded_and_what_was_cut_off_is_an_error(void **state) {
+    window_signal_restore();
+    os_dir *root = open_root(*state);
+    os_file *file = make_file(root, "f", "");
+    os_window *window = NULL;
+    static uint8_t bytes[3 * BLOCK], seen[3 * BLOCK];
+    assert_int_equal(os_file_write(file, bytes, sizeof bytes, 0), 0);
+    assert_int_equal(os_window_open(file, 64 * BLOCK, &window), 0);
+    assert_int_equal(os_window_load(window, file, 0, sizeof bytes + 1), -EIO);
+    assert_int_equal(os_window_load(window, file, 0, sizeof bytes), 0);
+    assert_int_equal(os_file_truncate(file, BLOCK), 0);
+    assert_int_equal(os_window_read(window, seen, 1, BLOCK), -EIO);
+    assert_int_equal(os_window_read(window, seen, 2 * BLOCK, 0), -EIO);
+    assert_true(os_window_read(window, seen, BLOCK, 0) >= 0);
+    os_window_close(window);
+    os_file_close(file);
+    os_dir_close(root);
+}
+
 /* ---- Time, secrets, threads ---- */
 
 static void time_does_not_run_back_and_random_bytes_differ(void **state) {
@@ -489,7 +537,7 @@ int os_promises_run(const char *group, CMFixtureFunction setup, CMFixtureFunctio
         PROMISE(a_rename_replaces_and_handles_follow_the_file),
         PROMISE(an_unlinked_file_stays_readable_through_its_handle),
         PROMISE(a_read_is_short_only_at_the_end),
-        PROMISE(a_write_takes_sixteen_pieces_and_leaves_zeros_before_it),
+        PROMISE(a_write_takes_all_its_pieces_and_leaves_zeros_before_it),
         PROMISE(a_cut_file_grows_with_zeros),
         PROMISE(a_punched_range_reads_zeros_and_gives_blocks_back),
         PROMISE(a_read_only_handle_does_not_write),
@@ -497,6 +545,8 @@ int os_promises_run(const char *group, CMFixtureFunction setup, CMFixtureFunctio
         PROMISE(syncs_and_flushes_succeed),
         PROMISE(a_mapping_begins_at_any_offset_and_outlives_the_name),
         PROMISE(bytes_that_do_not_exist_are_not_mapped),
+        PROMISE(a_window_shows_what_the_file_holds_as_it_grows_and_outlives_handle_and_name),
+        PROMISE(what_does_not_exist_is_not_loaded_and_what_was_cut_off_is_an_error),
         PROMISE(time_does_not_run_back_and_random_bytes_differ),
         PROMISE(many_threads_use_one_handle),
     };

@@ -82,7 +82,7 @@ static sim_content *writable(sim_content **slot) {
     if (atomic_load_explicit(&old->refs, memory_order_acquire) == 1) return old;
     sim_content *c = content_new();
     c->size = old->size;
-    c->count = old->count;
+    c->count = c->capacity = old->count;
     c->allocated = old->allocated;
     if (c->count > 0) c->page = sim_alloc(c->count * sizeof(sim_page *));
     for (size_t i = 0; i < c->count; i++)
@@ -96,10 +96,12 @@ static const sim_page *page_at(const sim_content *c, size_t index) { return inde
 
 static void grow_table(sim_content *c, size_t count) {
     if (count <= c->count) return;
-    sim_page **page = realloc(c->page, count * sizeof(sim_page *));
-    CHECK(page != NULL);
-    memset(page + c->count, 0, (count - c->count) * sizeof(sim_page *));
-    c->page = page;
+    if (count > c->capacity) {
+        c->capacity = (size_t)max_u64(count, 2 * c->count);
+        c->page = realloc(c->page, c->capacity * sizeof(sim_page *));
+        CHECK(c->page != NULL);
+    }
+    memset(c->page + c->count, 0, (count - c->count) * sizeof(sim_page *));
     c->count = count;
 }
 

@@ -25,6 +25,7 @@ typedef struct sim_content {
     atomic_uint refs;
     uint64_t size;
     size_t count;     /* of the table */
+    size_t capacity;  /* that there is memory for */
     size_t allocated; /* pages that are there */
     sim_page **page;
 } sim_content;

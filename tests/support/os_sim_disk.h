@@ -187,5 +187,9 @@ int sim_call_flush(os_file *base, uint64_t offset, uint64_t size);
 int sim_call_punch(os_file *base, uint64_t offset, uint64_t size);
 int sim_call_map(os_file *base, uint64_t offset, size_t size, const void **data);
 void sim_call_unmap(os_file *base, const void *data, size_t size);
+int sim_call_window_open(os_file *base, uint64_t size, os_window **out);
+void sim_call_window_close(os_window *base);
+int sim_call_window_load(os_window *base, os_file *file, uint64_t offset, size_t size);
+int sim_call_window_read(os_window *base, void *buf, size_t size, uint64_t offset);
 
 #endif

@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PIECES_MAX 16
-
 typedef struct sim_file_handle {
     os_file base;
     sim_file *file;
@@ -64,17 +62,21 @@ int sim_call_open(os_dir *base, const char *name, unsigned flags, os_file **out)
     return 0;
 }
 
-void sim_call_close(os_file *base) {
-    sim_file_handle *h = (sim_file_handle *)base;
-    sim_disk *d = disk_of_file(base);
+/* What a handle or a window holds of its file. */
+static void let_go(sim_disk *d, sim_file *file) {
     os_mutex_lock(&d->mutex);
     d->handles--;
-    if (--h->file->handles == 0 && h->file->names == 0) {
-        disk_keep_stale(d, h->file->now, 0);
-        d->allocated -= h->file->now->allocated * SIM_PAGE;
+    if (--file->handles == 0 && file->names == 0) {
+        disk_keep_stale(d, file->now, 0);
+        d->allocated -= file->now->allocated * SIM_PAGE;
     }
-    disk_file_unref(d, h->file);
+    disk_file_unref(d, file);
     os_mutex_unlock(&d->mutex);
+}
+
+void sim_call_close(os_file *base) {
+    sim_file_handle *h = (sim_file_handle *)base;
+    let_go(disk_of_file(base), h->file);
     free(h);
 }
 
@@ -152,7 +154,7 @@ int sim_call_write(os_file *base, const struct iovec *iov, int count, uint64_t o
     const sim_file_handle *h = (sim_file_handle *)base;
     sim_disk *d = disk_of_file(base);
     uint64_t size = 0, end;
-    CHECK(count >= 0 && count <= PIECES_MAX);
+    CHECK(count >= 0 && count <= OS_PIECES_MAX);
     for (int i = 0; i < count; i++)
         if (add_overflows(size, iov[i].iov_len, &size)) return -EINVAL;
     if (add_overflows(offset, size, &end)) return -EINVAL;
@@ -250,4 +252,65 @@ void sim_call_unmap(os_file *base, const void *data, size_t size) {
     d->handles--;
     os_mutex_unlock(&d->mutex);
     free((void *)(uintptr_t)data);
+}
+
+/* ---- Windows ---- */
+
+typedef struct sim_window {
+    os_window base;
+    sim_file *file;
+    uint64_t size;
+    char name[SIM_NAME_SIZE];
+} sim_window;
+
+int sim_call_window_open(os_file *base, uint64_t size, os_window **out) {
+    const sim_file_handle *h = (sim_file_handle *)base;
+    sim_disk *d = disk_of_file(base);
+    if (size == 0) return -EINVAL;
+    sim_window *w = malloc(sizeof *w);
+    if (w == NULL) return -ENOMEM;
+    *w = (sim_window){.base = {.os = base->os}, .file = h->file, .size = size};
+    memcpy(w->name, h->name, sizeof w->name);
+    call c;
+    int rc = call_enter(&c, d, SIM_MAP, h->name, 0, size);
+    if (rc == 0) {
+        d->handles++;
+        h->file->handles++;
+        disk_file_ref(h->file);
+    }
+    call_leave(&c, rc);
+    if (rc != 0) {
+        free(w);
+        return rc;
+    }
+    *out = &w->base;
+    return 0;
+}
+
+void sim_call_window_close(os_window *base) {
+    sim_window *w = (sim_window *)base;
+    let_go((sim_disk *)base->os, w->file);
+    free(w);
+}
+
+int sim_call_window_read(os_window *base, void *buf, size_t size, uint64_t offset) {
+    const sim_window *w = (sim_window *)base;
+    CHECK(offset <= w->size && size <= w->size - offset);
+    call c;
+    int rc = call_enter(&c, (sim_disk *)base->os, SIM_READ, w->name, offset, size);
+    if (rc == 0 && round_up(w->file->now->size, SIM_PAGE) < offset + size) rc = -EIO;
+    if (rc == 0) {
+        memset(buf, 0, size); /* as the rest of a file's last page is */
+        content_read(w->file->now, buf, size, offset);
+    }
+    return call_leave(&c, rc);
+}
+
+int sim_call_window_load(os_window *base, os_file *file, uint64_t offset, size_t size) {
+    const sim_window *w = (sim_window *)base;
+    CHECK(((sim_file_handle *)file)->file == w->file && offset <= w->size && size <= w->size - offset);
+    call c;
+    int rc = call_enter(&c, (sim_disk *)base->os, SIM_MAP, w->name, offset, size);
+    if (rc == 0 && w->file->now->size < offset + size) rc = -EIO;
+    return call_leave(&c, rc);
 }

@@ -81,15 +81,19 @@ void real_folder_remove(const char *path) {
 }
 
 void real_folder_copy(const char *from, const char *to) {
-    size_t count, size;
+    size_t count;
     CHECK(mkdir(to, 0700) == 0);
     char(*names)[REAL_NAME_SIZE] = real_folder_names(from, &count);
     for (size_t i = 0; i < count; i++) {
-        uint8_t *bytes = real_file_load(from, names[i], &size);
-        real_file_save(to, names[i], bytes, size);
-        free(bytes);
+        real_file_copy(from, to, names[i]);
     }
     free(names);
+}
+
+void real_folder_duplicate(const char *from, char to[REAL_PATH_SIZE]) {
+    real_folder_make(to);
+    real_folder_remove(to);
+    real_folder_copy(from, to);
 }
 
 uint64_t real_folder_bytes(const char *path) {
@@ -172,6 +176,13 @@ void real_file_save(const char *folder, const char *name, const void *bytes, siz
         done += (size_t)n;
     }
     CHECK(close(fd) == 0);
+}
+
+void real_file_copy(const char *from, const char *to, const char *name) {
+    size_t size;
+    uint8_t *bytes = real_file_load(from, name, &size);
+    real_file_save(to, name, bytes, size);
+    free(bytes);
 }
 
 void real_file_cut(const char *folder, const char *name, size_t size) {

@@ -17,7 +17,8 @@ int real_folder_teardown(void **state);
 void real_folder_make(char path[REAL_PATH_SIZE]);
 void real_folder_remove(const char *path);               /* and what is in it; nothing when it is not there */
 void real_folder_copy(const char *from, const char *to); /* the regular files; `to` is made */
-uint64_t real_folder_bytes(const char *path);            /* lengths of its files */
+void real_folder_duplicate(const char *from, char to[REAL_PATH_SIZE]); /* into a new folder of its own */
+uint64_t real_folder_bytes(const char *path);                          /* lengths of its files */
 void real_path(char out[REAL_PATH_SIZE], const char *folder, const char *name);
 
 /* One line a file, sorted: name, length, time of the last change to the nanosecond, checksum. malloc'ed. */
@@ -29,6 +30,7 @@ char (*real_folder_names(const char *path, size_t *count))[REAL_NAME_SIZE];
 bool real_file_is_there(const char *folder, const char *name);
 uint8_t *real_file_load(const char *folder, const char *name, size_t *size); /* malloc'ed */
 void real_file_save(const char *folder, const char *name, const void *bytes, size_t size);
+void real_file_copy(const char *from, const char *to, const char *name); /* from folder to folder */
 void real_file_cut(const char *folder, const char *name, size_t size);
 void real_file_flip(const char *folder, const char *name, size_t offset, unsigned bit);
 void real_file_remove(const char *folder, const char *name); /* nothing when it is not there */

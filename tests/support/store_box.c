@@ -2,6 +2,7 @@
 
 #include "src/base/check.h"
 #include "src/store/store.h"
+#include "tests/support/os_wrap.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -35,9 +36,7 @@ static int sync_no_dir(os_dir *dir) {
 
 os *os_without_syncs(void) {
     static os table;
-    table = *os_posix();
-    table.file_sync = sync_no_file;
-    table.dir_sync = sync_no_dir;
+    table = os_posix_with(&(os){.file_sync = sync_no_file, .dir_sync = sync_no_dir});
     return &table;
 }
 
@@ -80,9 +79,7 @@ void box_quiet(box *b) {
 void box_crash(box *b) {
     CHECK(b->options.no_background);
     char next[REAL_PATH_SIZE];
-    real_folder_make(next);
-    real_folder_remove(next);
-    real_folder_copy(b->path, next);
+    real_folder_duplicate(b->path, next);
     box_close(b);
     real_folder_remove(b->path);
     memcpy(b->path, next, sizeof next);

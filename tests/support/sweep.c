@@ -3,6 +3,7 @@
 #include "src/base/check.h"
 #include "src/base/checksum.h"
 #include "src/store/store.h"
+#include "tests/support/os_wrap.h"
 #include "tests/support/rung.h"
 
 #include <stdlib.h>
@@ -231,7 +232,7 @@ static bool examine_new(const visit *v, sim_disk *disk) {
     visit nested = *v;
     nested.depth++;
     nested.from = v;
-    if (s->plant != NULL) s->plant(sim_os(disk));
+    os_override(sim_os(disk), s->plant);
     if (random_one_in(&s->rng, 16) && !look_read_only(v, disk, &read_row)) return false;
     bool cut =
         v->depth < DEPTH_MAX && s->nested_one_in != 0 && random_one_in(&s->rng, s->nested_one_in << (2 * v->depth));
@@ -303,7 +304,7 @@ bool sweep_history(sweep *s, uint64_t seed) {
     history_profile profile = history_profile_random(&profile_rng);
     sim_disk *disk = sim_new(seed);
     history_init(&h, disk, &profile, random_next(&s->rng));
-    if (s->plant != NULL) s->plant(sim_os(disk));
+    os_override(sim_os(disk), s->plant);
     run r = {.sweep = s, .history = &h};
     sim_on_operation(disk, cut_here, &r);
     size_t steps = STEPS_MIN + (size_t)random_below(&s->rng, STEPS_MAX - STEPS_MIN + 1);

@@ -19,10 +19,11 @@ typedef struct hash_set {
 typedef struct sweep {
     /* Set by the caller. */
     finding *finding;
-    void (*plant)(os *system); /* changes the table of each disk before a store is opened on it; NULL: nothing */
-    unsigned crashes;          /* seeds at each operation */
-    unsigned nested_one_in;    /* states whose recovery is cut as well; 0: none */
-    unsigned onward_one_in;    /* states from which a second generation is written; 0: none */
+    const os *
+        plant; /* calls that take the place of the disk\'s own (os_wrap.h) before a store is opened on it; NULL: none */
+    unsigned crashes;       /* seeds at each operation */
+    unsigned nested_one_in; /* states whose recovery is cut as well; 0: none */
+    unsigned onward_one_in; /* states from which a second generation is written; 0: none */
 
     /* Kept. */
     uint64_t rng;

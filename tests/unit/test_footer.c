@@ -56,7 +56,7 @@ static sealed build(const footer_entry *entries, size_t count) {
     footer_builder b;
     footer_builder_init(&b, FIRST_OFFSET);
     for (size_t i = 0; i < count; i++) {
-        assert_int_equal(footer_builder_reserve(&b), CAIRN_OK);
+        assert_int_equal(footer_builder_reserve(&b, 2), CAIRN_OK);
         footer_builder_add(&b, &entries[i]);
     }
     sealed s = {.offset = b.next_offset};

@@ -3,14 +3,13 @@
 #include "src/base/codec.h"
 #include "src/base/status.h"
 #include "tests/support/os_sim.h"
+#include "tests/support/real_folder.h"
 #include "vlog/manifest.h"
 
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -25,14 +24,17 @@ static const uint8_t other_id[16] = "another store's";
 typedef struct fixture {
     sim_disk *disk;
     os_dir *dir;
+    uint8_t *bytes; /* of the manifest of fill(), where it was stored */
+    size_t size;
 } fixture;
 
 static void open_dir(fixture *f, sim_disk *disk) {
-    f->disk = disk;
+    *f = (fixture){.disk = disk};
     assert_int_equal(sim_os(disk)->dir_open(sim_os(disk), STORE, OS_CREATE, &f->dir), 0);
 }
 
 static void close_disk(fixture *f) {
+    free(f->bytes);
     os_dir_close(f->dir);
     assert_int_equal(sim_open_handles(f->disk), 0);
     sim_free(f->disk);
@@ -110,6 +112,8 @@ static void store_filled(fixture *f) {
     fill(&m);
     assert_int_equal(manifest_store(&m, f->dir, SALT, NULL, NULL), CAIRN_OK);
     manifest_release(&m);
+    f->bytes = sim_file_read(f->disk, STORE, MANIFEST_NAME, &f->size);
+    assert_int_equal(f->size, HEADER + 3 * ENTRY);
 }
 
 static void what_is_stored_comes_back(void **state) {
@@ -141,13 +145,8 @@ static void what_is_stored_comes_back(void **state) {
 }
 
 static void a_real_file_system_serves_as_well(void **state) {
-    (void)state;
-    char path[256];
-    const char *tmp = getenv("TMPDIR");
-    (void)snprintf(path, sizeof path, "%s/cairn-manifest-XXXXXX", tmp != NULL ? tmp : "/tmp");
-    assert_non_null(mkdtemp(path));
     os_dir *dir;
-    assert_int_equal(os_posix()->dir_open(os_posix(), path, 0, &dir), 0);
+    assert_int_equal(os_posix()->dir_open(os_posix(), *state, 0, &dir), 0);
     manifest m, loaded;
     cairn_error error;
     fill(&m);
@@ -157,7 +156,6 @@ static void a_real_file_system_serves_as_well(void **state) {
     assert_int_equal(os_unlink(dir, MANIFEST_NAME), 0);
     assert_int_equal(os_unlink(dir, MANIFEST_NEW_NAME), -ENOENT);
     os_dir_close(dir);
-    assert_int_equal(rmdir(path), 0);
     manifest_release(&loaded);
     manifest_release(&m);
 }
@@ -178,18 +176,14 @@ static void every_flipped_bit_is_refused(void **state) {
     (void)state;
     fixture f;
     store_filled(&f);
-    size_t size;
-    uint8_t *bytes = sim_file_read(f.disk, STORE, MANIFEST_NAME, &size);
-    assert_int_equal(size, HEADER + 3 * ENTRY);
-    for (size_t bit = 0; bit < size * 8; bit++) {
+    for (size_t bit = 0; bit < f.size * 8; bit++) {
         cairn_error error;
-        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
-        int rc = load_bytes(&f, bytes, size, &error);
+        f.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        int rc = load_bytes(&f, f.bytes, f.size, &error);
         bool newer = (bit / 8 == 16 && bit % 8 != 0) || bit / 8 == 17; /* the major version grew */
         assert_int_equal(rc, newer ? CAIRN_UNSUPPORTED : CAIRN_CORRUPT);
-        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        f.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
     }
-    free(bytes);
     close_disk(&f);
 }
 
@@ -197,20 +191,17 @@ static void every_truncation_and_extension_is_refused(void **state) {
     (void)state;
     fixture f;
     store_filled(&f);
-    size_t size;
     cairn_error error;
-    uint8_t *bytes = sim_file_read(f.disk, STORE, MANIFEST_NAME, &size);
-    uint8_t *longer = calloc(1, size + ENTRY);
-    memcpy(longer, bytes, size);
-    for (size_t cut = 0; cut < size + ENTRY; cut++) {
-        if (cut != size) assert_int_equal(load_bytes(&f, longer, cut, &error), CAIRN_CORRUPT);
-        if (cut < HEADER || cut == size) continue;
+    uint8_t *longer = calloc(1, f.size + ENTRY);
+    memcpy(longer, f.bytes, f.size);
+    for (size_t cut = 0; cut < f.size + ENTRY; cut++) {
+        if (cut != f.size) assert_int_equal(load_bytes(&f, longer, cut, &error), CAIRN_CORRUPT);
+        if (cut < HEADER || cut == f.size) continue;
         reseal(longer, cut); /* the count alone is left to tell */
         assert_int_equal(load_bytes(&f, longer, cut, &error), CAIRN_CORRUPT);
         assert_int_equal(error.offset, 88);
     }
     free(longer);
-    free(bytes);
     close_disk(&f);
 }
 
@@ -257,22 +248,19 @@ static void hostile_fields_are_refused_and_named_also_under_a_right_checksum(voi
     (void)state;
     fixture f;
     store_filled(&f);
-    size_t size;
-    uint8_t *bytes = sim_file_read(f.disk, STORE, MANIFEST_NAME, &size);
     for (size_t i = 0; i < sizeof pokes / sizeof *pokes; i++) {
-        uint8_t *hostile = malloc(size), value[8];
-        memcpy(hostile, bytes, size);
+        uint8_t *hostile = malloc(f.size), value[8];
+        memcpy(hostile, f.bytes, f.size);
         le64_put(value, pokes[i].value);
         memcpy(hostile + pokes[i].at, value, pokes[i].size);
-        reseal(hostile, size);
+        reseal(hostile, f.size);
         cairn_error error;
-        int rc = load_bytes(&f, hostile, size, &error);
+        int rc = load_bytes(&f, hostile, f.size, &error);
         if (rc != pokes[i].code || error.offset != pokes[i].named)
             fail_msg("poke %zu at %zu: %d at %llu: %s", i, pokes[i].at, rc, (unsigned long long)error.offset,
                      error.message);
         free(hostile);
     }
-    free(bytes);
     close_disk(&f);
 }
 
@@ -280,14 +268,11 @@ static void a_newer_major_is_refused_as_newer_whatever_else_is_wrong(void **stat
     (void)state;
     fixture f;
     store_filled(&f);
-    size_t size;
     cairn_error error;
-    uint8_t *bytes = sim_file_read(f.disk, STORE, MANIFEST_NAME, &size);
-    bytes[16] = 2;
-    memset(bytes + 18, 0xee, size - 18);
-    assert_int_equal(load_bytes(&f, bytes, size, &error), CAIRN_UNSUPPORTED);
+    f.bytes[16] = 2;
+    memset(f.bytes + 18, 0xee, f.size - 18);
+    assert_int_equal(load_bytes(&f, f.bytes, f.size, &error), CAIRN_UNSUPPORTED);
     assert_non_null(strstr(error.message, "newer"));
-    free(bytes);
     close_disk(&f);
 }
 
@@ -295,14 +280,11 @@ static void a_newer_minor_is_no_obstacle(void **state) {
     (void)state;
     fixture f;
     store_filled(&f);
-    size_t size;
     cairn_error error;
-    uint8_t *bytes = sim_file_read(f.disk, STORE, MANIFEST_NAME, &size);
-    bytes[18] = 9;
-    bytes[110] = 1; /* reserved */
-    reseal(bytes, size);
-    assert_int_equal(load_bytes(&f, bytes, size, &error), CAIRN_OK);
-    free(bytes);
+    f.bytes[18] = 9;
+    f.bytes[110] = 1; /* reserved */
+    reseal(f.bytes, f.size);
+    assert_int_equal(load_bytes(&f, f.bytes, f.size, &error), CAIRN_OK);
     close_disk(&f);
 }
 
@@ -424,98 +406,10 @@ static void a_read_that_fails_is_not_taken_for_damage(void **state) {
     }
 }
 
-/* ---- In memory ---- */
-
-static void segments_are_found_and_removed_by_id(void **state) {
-    (void)state;
-    manifest m;
-    manifest_init(&m, store_id);
-    assert_null(manifest_find(&m, 1));
-    for (uint64_t id = 1; id <= 100; id++)
-        add(&m, id * 2, id, 1, SEGMENT_OPEN);
-    for (uint64_t id = 0; id <= 202; id++) {
-        manifest_segment *found = manifest_find(&m, id);
-        assert_int_equal(found != NULL, id >= 2 && id <= 200 && id % 2 == 0);
-        if (found != NULL) assert_int_equal(found->base_granule, id / 2);
-    }
-    for (uint64_t id = 2; id <= 200; id += 4)
-        manifest_remove(&m, id);
-    assert_int_equal(m.count, 50);
-    for (uint64_t id = 2; id <= 200; id += 2)
-        assert_int_equal(manifest_find(&m, id) != NULL, id % 4 == 0);
-    manifest_release(&m);
-}
-
-static uint64_t place(const manifest *m, uint64_t granules) {
-    uint64_t base = 12345;
-    assert_int_equal(manifest_place_run(m, granules, &base), CAIRN_OK);
-    return base;
-}
-
-static void runs_are_handed_out_in_turn_and_wrap_around(void **state) {
-    (void)state;
-    manifest m;
-    uint64_t base;
-    manifest_init(&m, store_id);
-    assert_int_equal(place(&m, 4), 0);
-    assert_int_equal(place(&m, GRANULE_COUNT), 0);
-    assert_int_equal(manifest_place_run(&m, GRANULE_COUNT + 1, &base), CAIRN_FULL);
-    add(&m, 1, 0, 4, SEGMENT_OPEN);
-    add(&m, 2, 100, 50, SEGMENT_OPEN);
-    assert_int_equal(place(&m, 10), 150); /* behind the youngest, not in the gap before it */
-    add(&m, 3, GRANULE_COUNT - 5, 3, SEGMENT_OPEN);
-    assert_int_equal(place(&m, 2), GRANULE_COUNT - 2);
-    assert_int_equal(place(&m, 3), 4); /* wraps into the first gap */
-    assert_int_equal(place(&m, 96), 4);
-    assert_int_equal(place(&m, 97), 150);
-    manifest_remove(&m, 1);
-    assert_int_equal(place(&m, 100), 0); /* used again */
-    assert_int_equal(manifest_place_run(&m, GRANULE_COUNT - 154, &base), CAIRN_FULL);
-    assert_int_equal(place(&m, GRANULE_COUNT - 155), 150);
-    manifest_release(&m);
-}
-
-static void the_youngest_at_the_very_end_wraps_to_the_beginning(void **state) {
-    (void)state;
-    manifest m;
-    uint64_t base;
-    manifest_init(&m, store_id);
-    add(&m, 1, 1, GRANULE_COUNT - 1, SEGMENT_OPEN);
-    assert_int_equal(place(&m, 1), 0);
-    assert_int_equal(manifest_place_run(&m, 2, &base), CAIRN_FULL);
-    add(&m, 2, 0, 1, SEGMENT_OPEN);
-    assert_int_equal(manifest_place_run(&m, 1, &base), CAIRN_FULL);
-    manifest_release(&m);
-}
-
-static void placed_runs_never_overlap(void **state) {
-    (void)state;
-    manifest m;
-    uint64_t x = 88172645463325252u, overlapping, id = 0;
-    manifest_init(&m, store_id);
-    for (int round = 0; round < 3000; round++) {
-        x ^= x << 13, x ^= x >> 7, x ^= x << 17;
-        if (m.count > 40 || (m.count > 0 && x % 3 == 0)) {
-            manifest_remove(&m, m.segments[(x >> 8) % m.count].id);
-            continue;
-        }
-        uint64_t base, granules = 1 + (x >> 8) % (GRANULE_COUNT / 40);
-        int rc = manifest_place_run(&m, granules, &base);
-        if (rc == CAIRN_FULL) continue;
-        assert_int_equal(rc, CAIRN_OK);
-        assert_true(base + granules <= GRANULE_COUNT);
-        add(&m, ++id, base, granules, SEGMENT_OPEN);
-        assert_int_equal(manifest_find_overlap(&m, &overlapping), CAIRN_OK);
-        assert_int_equal(overlapping, 0);
-    }
-    assert_true(id > 500);
-    manifest_release(&m);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_stored_comes_back),
-        cmocka_unit_test(a_real_file_system_serves_as_well),
+        cmocka_unit_test_setup_teardown(a_real_file_system_serves_as_well, real_folder_setup, real_folder_teardown),
         cmocka_unit_test(every_flipped_bit_is_refused),
         cmocka_unit_test(every_truncation_and_extension_is_refused),
         cmocka_unit_test(hostile_fields_are_refused_and_named_also_under_a_right_checksum),
@@ -525,10 +419,6 @@ int main(void) {
         cmocka_unit_test(a_crash_at_any_operation_leaves_the_old_or_the_new),
         cmocka_unit_test(a_call_that_fails_leaves_the_old_or_the_new_and_tells_of_a_sync),
         cmocka_unit_test(a_read_that_fails_is_not_taken_for_damage),
-        cmocka_unit_test(segments_are_found_and_removed_by_id),
-        cmocka_unit_test(runs_are_handed_out_in_turn_and_wrap_around),
-        cmocka_unit_test(the_youngest_at_the_very_end_wraps_to_the_beginning),
-        cmocka_unit_test(placed_runs_never_overlap),
     };
     return cmocka_run_group_tests_name("manifest", tests, NULL, NULL);
 }

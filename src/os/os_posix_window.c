@@ -1,0 +1,183 @@
+/* Windows of the POSIX implementation: a shared mapping, read under a guard.
+ *
+ * A page of a mapping that cannot be had (the device fails, or somebody cut the file short) is a SIGBUS. It is raised
+ * in the thread that touched the page, so the guard is one pointer a thread: while it is set and the address lies in
+ * its range, the handler jumps out of the copy, and the read is an error like any other. Every other SIGBUS goes to the
+ * handler that was there before. The handler is installed with the first window and stays; where the application
+ * replaces it or a thread blocks the signal, no window is used.
+ *
+ * What is in the guarded part: one memcpy. It holds no lock and calls nothing, so jumping out of it leaves nothing
+ * undone.
+ */
+#include "src/base/check.h"
+#include "src/os/os_posix.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#define TIMED_ALWAYS_BYTES ((size_t)32 << 10) /* a copy of this size hides the price of two looks at the clock */
+#define TIMED_ONE_IN 16u                      /* of the shorter ones */
+#define SLOW_NS 100000u                       /* a device's answer; or, now and then, a thread that was put to sleep */
+#define SLOW_NS_A_PAGE 4000u                  /* first touches of pages that are in memory */
+#define RESIDENT_PAGES_MAX 256u
+
+typedef struct posix_window {
+    os_window base;
+    uint8_t *data;
+    size_t size;
+} posix_window;
+
+typedef struct guard {
+    uintptr_t begin, end;
+    sigjmp_buf out;
+} guard;
+
+/* The handler must reach it without allocating, hence the TLS model. */
+static _Thread_local struct {
+    guard *_Atomic active;
+    unsigned reads;
+    enum { MASK_UNKNOWN, MASK_OPEN, MASK_BLOCKED } mask;
+} thread __attribute__((tls_model("initial-exec")));
+
+static struct sigaction previous; /* written once, before the handler is there */
+
+static void pass_on(int number, siginfo_t *info, void *context) {
+    bool sent = info->si_code <= 0; /* by a process, not raised by an access */
+    if ((previous.sa_flags & SA_SIGINFO) != 0) {
+        previous.sa_sigaction(number, info, context);
+    } else if (previous.sa_handler == SIG_DFL || (previous.sa_handler == SIG_IGN && !sent)) {
+        (void)signal(number, SIG_DFL); /* the access is tried again on return, and then ends the process */
+        if (sent) (void)raise(number);
+    } else if (previous.sa_handler != SIG_IGN) {
+        previous.sa_handler(number);
+    }
+}
+
+static void on_sigbus(int number, siginfo_t *info, void *context) {
+    guard *g = atomic_load_explicit(&thread.active, memory_order_relaxed);
+    uintptr_t at = (uintptr_t)info->si_addr;
+    if (g != NULL && at >= g->begin && at < g->end) siglongjmp(g->out, 1);
+    pass_on(number, info, context);
+}
+
+static void install(void) {
+    struct sigaction action = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK};
+    (void)sigemptyset(&action.sa_mask);
+    CHECK(sigaction(SIGBUS, &action, &previous) == 0);
+}
+
+static bool handler_is_ours(void) {
+    struct sigaction now;
+    CHECK(sigaction(SIGBUS, NULL, &now) == 0);
+    return (now.sa_flags & SA_SIGINFO) != 0 && now.sa_sigaction == on_sigbus;
+}
+
+/* A SIGBUS that is blocked ends the process. Asked once a thread. */
+static bool thread_takes_sigbus(void) {
+    if (thread.mask == MASK_UNKNOWN) {
+        sigset_t blocked;
+        CHECK(pthread_sigmask(SIG_SETMASK, NULL, &blocked) == 0);
+        thread.mask = sigismember(&blocked, SIGBUS) == 0 ? MASK_OPEN : MASK_BLOCKED;
+    }
+    return thread.mask == MASK_OPEN;
+}
+
+int posix_window_open(os_file *file, uint64_t size, os_window **out) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    if (size == 0 || size > SIZE_MAX / 2) return -EINVAL;
+    posix_window *w = malloc(sizeof *w);
+    if (w == NULL) return -ENOMEM;
+    void *data = mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED, ((posix_file *)file)->fd, 0);
+    if (data == MAP_FAILED) {
+        free(w);
+        return -errno;
+    }
+    CHECK(pthread_once(&once, install) == 0);
+    /* Nothing is read ahead: what is not in memory any more is read from the file, not through the window. */
+    (void)madvise(data, (size_t)size, MADV_RANDOM);
+    *w = (posix_window){.base = {.os = file->os}, .data = data, .size = (size_t)size};
+    *out = &w->base;
+    return 0;
+}
+
+void posix_window_close(os_window *window) {
+    posix_window *w = (posix_window *)window;
+    CHECK(munmap(w->data, w->size) == 0);
+    free(w);
+}
+
+static int check_resident(const uint8_t *begin, size_t size) {
+    size_t page = posix_page_bytes();
+    for (size_t done = 0; done < size;) {
+        unsigned char resident[RESIDENT_PAGES_MAX];
+        size_t piece = (size_t)min_u64(size - done, RESIDENT_PAGES_MAX * page);
+        if (mincore((void *)(uintptr_t)(begin + done), piece, resident) != 0) return -errno;
+        for (size_t i = 0; i < (piece + page - 1) / page; i++) {
+            if ((resident[i] & 1) == 0) return -EAGAIN;
+        }
+        done += piece;
+    }
+    return 0;
+}
+
+int posix_window_load(os_window *window, os_file *file, uint64_t offset, size_t size) {
+    posix_window *w = (posix_window *)window;
+    struct stat st;
+    CHECK(offset <= w->size && size <= w->size - offset);
+    if (!handler_is_ours()) return -EOPNOTSUPP;
+    if (fstat(((posix_file *)file)->fd, &st) != 0) return -errno;
+    if (offset + size > (uint64_t)st.st_size) return -EIO;
+    size_t lead = (size_t)offset & (posix_page_bytes() - 1);
+    uint8_t *begin = w->data + offset - lead;
+    int rc = check_resident(begin, lead + size);
+    return rc != 0 ? rc : posix_populate(begin, lead + size);
+}
+
+static uint64_t monotonic_ns(void) {
+    struct timespec now;
+    CHECK(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* Despite SA_NODEFER the thread sanitizer's handler, which calls ours, has blocked the signal. */
+static void unblock(void) {
+    sigset_t set;
+    CHECK(sigemptyset(&set) == 0 && sigaddset(&set, SIGBUS) == 0);
+    CHECK(pthread_sigmask(SIG_UNBLOCK, &set, NULL) == 0);
+}
+
+/* memcpy out of a mapping: 0 or -EIO. */
+static int copy_guarded(void *to, const uint8_t *from, size_t size) {
+    guard g = {.begin = (uintptr_t)from & ~((uintptr_t)posix_page_bytes() - 1), .end = (uintptr_t)from + size};
+    if (sigsetjmp(g.out, 0) != 0) { /* saves no mask: that would be a system call */
+        atomic_store_explicit(&thread.active, NULL, memory_order_relaxed);
+        unblock();
+        return -EIO;
+    }
+    atomic_store_explicit(&thread.active, &g, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst);
+    memcpy(to, from, size);
+    atomic_signal_fence(memory_order_seq_cst);
+    atomic_store_explicit(&thread.active, NULL, memory_order_relaxed);
+    return 0;
+}
+
+int posix_window_read(os_window *window, void *buf, size_t size, uint64_t offset) {
+    posix_window *w = (posix_window *)window;
+    CHECK(offset <= w->size && size <= w->size - offset);
+    if (!thread_takes_sigbus()) return -EOPNOTSUPP;
+    bool timed = size >= TIMED_ALWAYS_BYTES || ++thread.reads % TIMED_ONE_IN == 0;
+    if (!timed) return copy_guarded(buf, w->data + offset, size);
+    uint64_t begin = monotonic_ns();
+    int rc = copy_guarded(buf, w->data + offset, size);
+    uint64_t limit = SLOW_NS + size / posix_page_bytes() * SLOW_NS_A_PAGE;
+    return rc == 0 && monotonic_ns() - begin > limit ? 1 : rc;
+}

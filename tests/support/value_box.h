@@ -1,0 +1,51 @@
+/* Value files on a simulated disk, without a store around them. A failing step fails the test. */
+#ifndef CAIRN_TESTS_VALUE_BOX_H
+#define CAIRN_TESTS_VALUE_BOX_H
+
+#include "tests/support/os_sim.h"
+#include "vlog/value_file.h"
+
+#define VALUE_STORE "store" /* the directory */
+#define VALUE_ID 7
+#define VALUE_NAME "0000000000000007.val"
+#define VALUE_TABLE_NAME "0000000000000007.tab"
+#define VALUE_KEY "a key"
+#define VALUE_KEY_SIZE (sizeof VALUE_KEY - 1)
+#define VALUE_SALT 0x0f1e2d3c4b5a6978u
+#define MIB ((size_t)1 << 20)
+
+extern const uint8_t value_store_id[16];
+
+typedef struct value_box {
+    sim_disk *disk;
+    value_file_env env;
+} value_box;
+
+void value_box_open(value_box *b, sim_disk *disk); /* takes the disk over */
+void value_box_close(value_box *b);                /* nothing of it may be open */
+size_t value_box_files(const value_box *b);        /* how many there are */
+
+/* Bytes that differ from one to the next and from frame to frame. For free(). */
+uint8_t *value_make(size_t size);
+
+/* Writes a value as VALUE_KEY's, piece by piece. The first failure, or CAIRN_OK. The writer is gone in any case, and
+ * after a failure aborted. */
+typedef struct value_writing {
+    const uint8_t *value;
+    size_t size, piece; /* bytes; of one call */
+    size_t table_memory;
+    bool sync_failed; /* set: what the writer says */
+} value_writing;
+int value_write(const value_file_env *env, value_writing *w, value_descriptor *d, cairn_error *error);
+
+value_descriptor value_box_write(value_box *b, const uint8_t *value, size_t size);
+value_file *value_box_file(value_box *b, const value_descriptor *d); /* opens it */
+
+/* Reads it in every way: whole, in ranges, mapped, verified. */
+void assert_value_reads(value_box *b, const value_descriptor *d, const uint8_t *value, size_t size);
+/* So where it may be damaged: gives the right bytes or is refused. Returns whether it can be read. */
+bool value_is_right_or_refused(value_box *b, const value_descriptor *d, const uint8_t *value, bool *verified);
+/* A refusal that names the file. */
+void assert_value_damaged(int rc, const cairn_error *error);
+
+#endif

@@ -1,0 +1,149 @@
+/* Windows of the real system: what happens where a page can not be had, and whose signal it is. What both systems
+ * promise of windows is in tests/support/os_promises.c. */
+#include "src/base/check.h"
+#include "src/os/os.h"
+#include "src/os/os_thread.h"
+#include "tests/support/real_folder.h"
+#include "tests/support/window_signal.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define FILE_BYTES ((size_t)100 * 4096)
+
+static uint8_t content[FILE_BYTES], buffer[FILE_BYTES];
+
+typedef struct opened {
+    os_dir *dir;
+    os_file *file;
+    os_window *window;
+} opened;
+
+static void open_window(opened *o, const char *folder) {
+    window_signal_restore();
+    for (size_t i = 0; i < FILE_BYTES; i++)
+        content[i] = (uint8_t)(i * 31 + i / 4096);
+    real_file_save(folder, "f", content, FILE_BYTES);
+    assert_int_equal(os_posix()->dir_open(os_posix(), folder, 0, &o->dir), 0);
+    assert_int_equal(os_file_open(o->dir, "f", 0, &o->file), 0);
+    assert_int_equal(os_window_open(o->file, 4 * FILE_BYTES, &o->window), 0);
+    assert_int_equal(os_window_load(o->window, o->file, 0, FILE_BYTES), 0);
+}
+
+static void close_window(opened *o) {
+    os_window_close(o->window);
+    os_file_close(o->file);
+    os_dir_close(o->dir);
+}
+
+static void a_page_that_is_gone_is_an_error_every_time_and_the_others_stay_readable(void **state) {
+    opened o;
+    open_window(&o, *state);
+    assert_int_equal(os_file_truncate(o.file, FILE_BYTES / 2), 0);
+    for (unsigned i = 0; i < 50; i++) {
+        assert_int_equal(os_window_read(o.window, buffer, FILE_BYTES, 0), -EIO);
+        assert_int_equal(os_window_read(o.window, buffer, 1, FILE_BYTES - 1), -EIO);
+        assert_true(os_window_read(o.window, buffer, FILE_BYTES / 2, 0) >= 0);
+        assert_memory_equal(buffer, content, FILE_BYTES / 2);
+    }
+    close_window(&o);
+}
+
+/* ---- Who gets which signal: in a process of its own, which has not yet opened a window ---- */
+
+#define HANDLED 42
+#define SURVIVED 7
+
+static void handle(int number) {
+    (void)number;
+    _exit(HANDLED);
+}
+
+/* Reads through a window where nothing is, which is answered by an error; then touches a mapping of the application's
+ * where nothing is. */
+static int touch_what_is_gone(const char *folder, bool with_handler) {
+    opened o;
+    const void *data;
+    if (with_handler) CHECK(signal(SIGBUS, handle) != SIG_ERR);
+    open_window(&o, folder);
+    CHECK(os_file_map(o.file, 0, FILE_BYTES, &data) == 0);
+    CHECK(os_file_truncate(o.file, 0) == 0);
+    CHECK(os_window_read(o.window, buffer, 1, 0) == -EIO);
+    (void)*(const volatile uint8_t *)data;
+    return SURVIVED;
+}
+
+/* The exit status of this program, run anew. */
+static int run_anew(const char *mode, const char *folder) {
+    char self[REAL_PATH_SIZE];
+    int status = 0;
+    ssize_t size = readlink("/proc/self/exe", self, sizeof self - 1);
+    assert_in_range(size, 1, sizeof self - 2);
+    self[size] = '\0';
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        (void)execl(self, self, mode, folder, (char *)NULL);
+        _exit(98);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return status;
+}
+
+static void a_handler_from_before_gets_every_other_sigbus(void **state) {
+    int status = run_anew("with handler", *state);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), HANDLED);
+}
+
+static void where_there_was_none_any_other_sigbus_ends_the_process(void **state) {
+    int status = run_anew("without handler", *state);
+    assert_true(!WIFEXITED(status) || WEXITSTATUS(status) != SURVIVED); /* a sanitizer's handler exits */
+}
+
+static void where_the_application_took_the_signal_nothing_is_loaded(void **state) {
+    opened o;
+    open_window(&o, *state);
+    assert_true(signal(SIGBUS, handle) != SIG_ERR);
+    assert_int_equal(os_window_load(o.window, o.file, 0, 4096), -EOPNOTSUPP);
+    close_window(&o);
+}
+
+static void *read_with_the_signal_blocked(void *arg) {
+    const opened *o = arg;
+    sigset_t set;
+    CHECK(sigemptyset(&set) == 0 && sigaddset(&set, SIGBUS) == 0);
+    CHECK(pthread_sigmask(SIG_BLOCK, &set, NULL) == 0);
+    CHECK(os_window_read(o->window, buffer, 1, 0) == -EOPNOTSUPP);
+    return NULL;
+}
+
+static void a_thread_that_blocks_the_signal_reads_no_window(void **state) {
+    opened o;
+    os_thread thread;
+    open_window(&o, *state);
+    assert_int_equal(os_thread_start(&thread, read_with_the_signal_blocked, &o), 0);
+    os_thread_join(&thread);
+    close_window(&o);
+}
+
+int main(int argc, char **argv) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, real_folder_setup, real_folder_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(a_page_that_is_gone_is_an_error_every_time_and_the_others_stay_readable),
+        TEST(a_handler_from_before_gets_every_other_sigbus),
+        TEST(where_there_was_none_any_other_sigbus_ends_the_process),
+        TEST(where_the_application_took_the_signal_nothing_is_loaded),
+        TEST(a_thread_that_blocks_the_signal_reads_no_window),
+    };
+    if (argc == 3) return touch_what_is_gone(argv[2], strcmp(argv[1], "with handler") == 0);
+    return cmocka_run_group_tests_name("os_window", tests, NULL, NULL);
+}
