@@ -193,9 +193,12 @@ static append_request *append_some(vlog *log, append_request *first, bool many) 
         finish(first, rc);
         return next;
     }
-    batch b = {.end = atomic_load(&log->active->end),
-               .place = atomic_load(&log->next_place),
-               .version = atomic_load(&log->next_version)};
+    batch b; /* large: its arrays are not cleared */
+    b.count = 0;
+    b.pieces = 0;
+    b.end = atomic_load(&log->active->end);
+    b.place = atomic_load(&log->next_place);
+    b.version = atomic_load(&log->next_version);
     batch_add(log, &b, first);
     while (many && next != NULL && batch_takes(log, &b, next)) {
         batch_add(log, &b, next);

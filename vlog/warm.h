@@ -22,7 +22,7 @@
 #define WARM_PART_BYTES ((uint64_t)256 << 10)
 
 typedef struct warm_part {
-    _Atomic uint8_t heat;  /* what reads of the file have cost more than copies, in half microseconds */
+    _Atomic uint8_t heat;  /* what reads of the file have cost more than copies, in microseconds */
     _Atomic uint8_t pages; /* of 4 KiB, from the part's beginning, that are warm */
 } warm_part;
 

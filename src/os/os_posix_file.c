@@ -108,8 +108,10 @@ static void pieces_advance(pieces *p, size_t done) {
 
 int posix_file_readv(os_file *file, const struct iovec *iov, int count, uint64_t offset, size_t *got) {
     CHECK(count >= 0 && count <= OS_PIECES_MAX);
-    pieces p = {.first = 0, .count = count};
+    pieces p; /* only `count` of the many are set */
     uint64_t size = 0;
+    p.first = 0;
+    p.count = count;
     for (int i = 0; i < count; i++) {
         p.iov[i] = iov[i];
         if (add_overflows(size, iov[i].iov_len, &size)) return -EINVAL;
@@ -145,8 +147,10 @@ static ssize_t write_some(int fd, pieces *p, uint64_t offset) {
 
 int posix_file_write(os_file *file, const struct iovec *iov, int count, uint64_t offset) {
     CHECK(count >= 0 && count <= OS_PIECES_MAX);
-    pieces p = {.first = 0, .count = count};
+    pieces p; /* only `count` of the many are set */
     uint64_t left = 0;
+    p.first = 0;
+    p.count = count;
     for (int i = 0; i < count; i++) {
         p.iov[i] = iov[i];
         if (add_overflows(left, iov[i].iov_len, &left)) return -EINVAL;

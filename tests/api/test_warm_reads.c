@@ -21,7 +21,7 @@
 #include <cmocka.h>
 
 #define KEYS 24u
-#define ROUNDS 60u /* more than makes any value warm */
+#define ROUNDS 100u /* more than makes any value warm */
 
 static const size_t sizes[] = {0, 1, 700, 4096, 5000, 16000, 65536, 70000, 200000, 1048576};
 #define SIZES (sizeof sizes / sizeof sizes[0])
