@@ -11,14 +11,14 @@
 #include "src/base/codec.h"
 #include "src/base/location.h"
 #include "src/base/status.h"
+#include "src/os/os_memory.h"
 #include "vlog/record.h"
-
-#include <stdlib.h>
 
 #define ENTRY_BYTES_MAX (2 + 16 + 4 * VARINT_SIZE_MAX)
 #define ENTRY_BYTES_MIN 4  /* a SKIP with small numbers */
 #define RECORD_UNITS_MIN 2 /* fixed part and one byte of key */
-#define FIRST_CAPACITY 4096
+#define PADDING_MAX 7u
+#define CAPACITY_STEP 4096u
 
 static const char trailer_magic[8] = {'C', 'A', 'I', 'R', 'N', 'F', 'T', 'R'};
 
@@ -46,18 +46,27 @@ void footer_builder_init(footer_builder *b, uint64_t first_offset) {
 }
 
 void footer_builder_release(footer_builder *b) {
-    free(b->bytes);
+    if (b->bytes != NULL) os_pages_free(b->bytes, b->capacity);
     *b = (footer_builder){.lowest_version = UINT64_MAX};
 }
 
 int footer_builder_reserve(footer_builder *b, size_t entries) {
-    size_t room = entries * ENTRY_BYTES_MAX;
-    if (b->capacity - b->size >= room) return CAIRN_OK;
-    size_t capacity = max_u64(FIRST_CAPACITY, b->size + b->size / 2 + room);
-    uint8_t *bytes = realloc(b->bytes, capacity);
+    size_t needed = b->size + entries * ENTRY_BYTES_MAX + PADDING_MAX + FOOTER_TRAILER_BYTES;
+    if (needed <= b->capacity) return CAIRN_OK;
+    size_t capacity = round_up(max_u64(b->size + b->size / 2, needed), CAPACITY_STEP);
+    uint8_t *bytes = b->bytes == NULL ? os_pages_alloc(capacity) : os_pages_resize(b->bytes, b->capacity, capacity);
     if (bytes == NULL) return CAIRN_NO_MEMORY;
     b->bytes = bytes;
     b->capacity = capacity;
+    return CAIRN_OK;
+}
+
+int footer_builder_restore(footer_builder *b, const uint8_t *entries, size_t size) {
+    CHECK(b->size == 0);
+    if (size == 0) return CAIRN_OK;
+    if (footer_builder_reserve(b, size / ENTRY_BYTES_MAX + 1) != CAIRN_OK) return CAIRN_NO_MEMORY;
+    memcpy(b->bytes, entries, size);
+    b->size = size;
     return CAIRN_OK;
 }
 
@@ -92,19 +101,17 @@ void footer_builder_add(footer_builder *b, const footer_entry *entry) {
     b->next_offset += entry->units * UNIT_BYTES;
 }
 
-int footer_build(const footer_builder *b, uint64_t seed, uint8_t **out, size_t *size, uint64_t *trailer_checksum) {
+int footer_build(footer_builder *b, uint64_t seed, const uint8_t **out, size_t *size, uint64_t *trailer_checksum) {
+    if (footer_builder_reserve(b, 0) != CAIRN_OK) return CAIRN_NO_MEMORY;
     size_t padded = (size_t)round_up(b->size, 8);
-    uint8_t *bytes = malloc(padded + FOOTER_TRAILER_BYTES);
-    if (bytes == NULL) return CAIRN_NO_MEMORY;
-    if (b->size > 0) memcpy(bytes, b->bytes, b->size);
-    memset(bytes + b->size, 0, padded - b->size);
+    memset(b->bytes + b->size, 0, padded - b->size);
 
-    uint8_t *trailer = bytes + padded;
+    uint8_t *trailer = b->bytes + padded;
     memset(trailer, 0, FOOTER_TRAILER_BYTES);
     memcpy(trailer + AT_MAGIC, trailer_magic, sizeof trailer_magic);
     le64_put(trailer + AT_ENTRIES_OFFSET, b->next_offset);
     le64_put(trailer + AT_ENTRIES_SIZE, b->size);
-    le64_put(trailer + AT_ENTRIES_CHECKSUM, checksum(bytes, b->size, entries_seed(seed)));
+    le64_put(trailer + AT_ENTRIES_CHECKSUM, checksum(b->bytes, b->size, entries_seed(seed)));
     le64_put(trailer + AT_COUNT, b->count);
     le64_put(trailer + AT_FIRST_PLACE, b->first_place);
     le64_put(trailer + AT_END_PLACE, b->end_place);
@@ -112,7 +119,7 @@ int footer_build(const footer_builder *b, uint64_t seed, uint8_t **out, size_t *
     le64_put(trailer + AT_HIGHEST_VERSION, b->highest_version);
     *trailer_checksum = checksum(trailer + AT_MAGIC, FOOTER_TRAILER_BYTES - AT_MAGIC, trailer_seed(seed));
     le64_put(trailer + AT_CHECKSUM, *trailer_checksum);
-    *out = bytes;
+    *out = b->bytes;
     *size = padded + FOOTER_TRAILER_BYTES;
     return CAIRN_OK;
 }

@@ -17,9 +17,10 @@ typedef struct footer_entry {
     uint64_t value_file; /* STREAM only, else 0 */
 } footer_entry;
 
-/* Grows with the active segment; encodes as it goes, some 22 bytes a record. One thread at a time. */
+/* Grows with the active segment; encodes as it goes, some 22 bytes a record. One thread at a time. Its memory is pages
+ * of the system (src/os/os_memory.h): it gets large, and goes with its segment. */
 typedef struct footer_builder {
-    uint8_t *bytes;
+    uint8_t *bytes; /* `size` of entries; room for padding and trailer behind them is part of every reservation */
     size_t size, capacity;
     uint64_t count, first_place, end_place, lowest_version, highest_version;
     uint64_t previous_version;
@@ -31,12 +32,16 @@ void footer_builder_release(footer_builder *b);
 /* Makes sure that the next `entries` calls of footer_builder_add do not fail. CAIRN_OK or CAIRN_NO_MEMORY (nothing
  * changed). */
 int footer_builder_reserve(footer_builder *b, size_t entries);
+/* Puts entries there that a builder had before: only bytes and size. Nothing else is in it. CAIRN_OK or
+ * CAIRN_NO_MEMORY. */
+int footer_builder_restore(footer_builder *b, const uint8_t *entries, size_t size);
 /* Entries come in order of offset without a gap (CHECKed). Room is reserved. */
 void footer_builder_add(footer_builder *b, const footer_entry *entry);
 
-/* The whole footer (entries, padding, trailer) for a segment whose records end at b->next_offset. *out is malloc'ed.
- * *trailer_checksum is what the manifest keeps. CAIRN_OK or CAIRN_NO_MEMORY. */
-int footer_build(const footer_builder *b, uint64_t seed, uint8_t **out, size_t *size, uint64_t *trailer_checksum);
+/* The whole footer (entries, padding, trailer) for a segment whose records end at b->next_offset. *out is the
+ * builder's, valid until the builder is changed or released. *trailer_checksum is what the manifest keeps. CAIRN_OK or
+ * CAIRN_NO_MEMORY. */
+int footer_build(footer_builder *b, uint64_t seed, const uint8_t **out, size_t *size, uint64_t *trailer_checksum);
 
 typedef struct footer_trailer {
     uint64_t checksum, entries_offset, entries_size, entries_checksum, count;

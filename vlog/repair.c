@@ -23,7 +23,7 @@ static int rewrite_doubtful(recovery *r, const tail *t) {
 /* Rewrites, cuts and seals one open segment that keeps records. */
 static int finish_tail(recovery *r, tail *t, cairn_error *error) {
     segment *s = t->segment;
-    uint8_t *footer = NULL;
+    const uint8_t *footer = NULL;
     size_t size = 0;
     int rc = footer_build(&t->builder, s->seed, &footer, &size, &s->trailer_checksum);
     if (rc != CAIRN_OK) return status_set(error, rc, "no memory for a footer");
@@ -31,7 +31,6 @@ static int finish_tail(recovery *r, tail *t, cairn_error *error) {
     if (os_rc == 0) os_rc = os_file_truncate(t->file, t->end);
     if (os_rc == 0) os_rc = os_file_write(t->file, footer, size, t->end);
     if (os_rc == 0) os_rc = os_file_sync(t->file);
-    free(footer);
     if (os_rc != 0) {
         return status_os(error, os_rc, "cannot repair the end of segment %016llx.seg", (unsigned long long)s->id);
     }

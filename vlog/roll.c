@@ -184,7 +184,7 @@ bool vlog_has_room(const vlog *log, uint64_t from, uint64_t units) {
 
 int vlog_finish_active(vlog *log, cairn_error *error) {
     segment *s = log->active;
-    uint8_t *bytes = NULL;
+    const uint8_t *bytes = NULL;
     size_t size = 0;
     uint64_t trailer_checksum = 0;
     os_file *file = NULL;
@@ -197,7 +197,6 @@ int vlog_finish_active(vlog *log, cairn_error *error) {
         if (os_rc != 0)
             rc = status_os(error, os_rc, "cannot write the footer of segment %016llx.seg", (unsigned long long)s->id);
     }
-    free(bytes);
     if (rc != CAIRN_OK) return rc;
     s->sealed_size = atomic_load(&s->end) + size;
     s->trailer_checksum = trailer_checksum;

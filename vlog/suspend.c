@@ -96,12 +96,8 @@ static int check_open_segments(vlog *log, uint64_t active_id, uint64_t active_en
 
 static int restore_builder(vlog *log, const uint8_t *p, uint64_t size, cairn_error *error) {
     footer_builder *b = &log->builder;
-    if (size > 0) {
-        b->bytes = malloc(size);
-        if (b->bytes == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory for a footer");
-        memcpy(b->bytes, p + SUSPEND_FIXED + log->count * SUSPEND_ROW, size);
-    }
-    b->size = b->capacity = size;
+    if (footer_builder_restore(b, p + SUSPEND_FIXED + log->count * SUSPEND_ROW, size) != CAIRN_OK)
+        return status_set(error, CAIRN_NO_MEMORY, "no memory for a footer");
     b->count = le64_get(p + 56);
     b->first_place = le64_get(p + 64);
     b->end_place = le64_get(p + 72);

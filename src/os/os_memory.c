@@ -9,4 +9,9 @@ void *os_pages_alloc(size_t size) {
     return pages == MAP_FAILED ? NULL : pages;
 }
 
+void *os_pages_resize(void *pages, size_t old_size, size_t size) {
+    void *resized = mremap(pages, old_size, size, MREMAP_MAYMOVE);
+    return resized == MAP_FAILED ? NULL : resized;
+}
+
 void os_pages_free(void *pages, size_t size) { CHECK(munmap(pages, size) == 0); }

@@ -7,6 +7,9 @@
 #include <stddef.h>
 
 void *os_pages_alloc(size_t size); /* size > 0; zeros, page-aligned; NULL: no memory */
+/* The same bytes in `size` bytes of pages, which may lie elsewhere; those beyond `old_size` are zeros and come when
+ * they are touched. NULL: no memory, and nothing has changed. */
+void *os_pages_resize(void *pages, size_t old_size, size_t size);
 void os_pages_free(void *pages, size_t size);
 
 #endif

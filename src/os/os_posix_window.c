@@ -22,12 +22,15 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <ucontext.h>
 
 #define TIMED_ALWAYS_BYTES ((size_t)32 << 10) /* a copy of this size hides the price of two looks at the clock */
 #define TIMED_ONE_IN 16u                      /* of the shorter ones */
 #define SLOW_NS 100000u                       /* a device's answer; or, now and then, a thread that was put to sleep */
 #define SLOW_NS_A_PAGE 4000u                  /* first touches of pages that are in memory */
+#define KERNEL_MASK_BYTES 8                   /* of uc_sigmask that the kernel fills */
 #define RESIDENT_PAGES_MAX 256u
+#define WINDOWS_MAX 8192 /* of a process, which may have 65,530 mappings in all, its allocator's among them */
 
 typedef struct posix_window {
     os_window base;
@@ -38,6 +41,7 @@ typedef struct posix_window {
 typedef struct guard {
     uintptr_t begin, end;
     sigjmp_buf out;
+    sigset_t blocked; /* before the signal: with the jump nobody else restores it */
 } guard;
 
 /* The handler must reach it without allocating, hence the TLS model. */
@@ -47,6 +51,7 @@ static _Thread_local struct {
     enum { MASK_UNKNOWN, MASK_OPEN, MASK_BLOCKED } mask;
 } thread __attribute__((tls_model("initial-exec")));
 
+static atomic_int windows;
 static struct sigaction previous; /* written once, before the handler is there */
 
 static void pass_on(int number, siginfo_t *info, void *context) {
@@ -64,7 +69,12 @@ static void pass_on(int number, siginfo_t *info, void *context) {
 static void on_sigbus(int number, siginfo_t *info, void *context) {
     guard *g = atomic_load_explicit(&thread.active, memory_order_relaxed);
     uintptr_t at = (uintptr_t)info->si_addr;
-    if (g != NULL && at >= g->begin && at < g->end) siglongjmp(g->out, 1);
+    if (g != NULL && at >= g->begin && at < g->end) {
+        const ucontext_t *interrupted = context;
+        (void)sigemptyset(&g->blocked);
+        memcpy(&g->blocked, &interrupted->uc_sigmask, KERNEL_MASK_BYTES);
+        siglongjmp(g->out, 1);
+    }
     pass_on(number, info, context);
 }
 
@@ -93,12 +103,16 @@ static bool thread_takes_sigbus(void) {
 int posix_window_open(os_file *file, uint64_t size, os_window **out) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     if (size == 0 || size > SIZE_MAX / 2) return -EINVAL;
+    if (atomic_fetch_add(&windows, 1) >= WINDOWS_MAX) {
+        atomic_fetch_sub(&windows, 1);
+        return -EOPNOTSUPP;
+    }
     posix_window *w = malloc(sizeof *w);
-    if (w == NULL) return -ENOMEM;
-    void *data = mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED, ((posix_file *)file)->fd, 0);
+    void *data = w == NULL ? MAP_FAILED : mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED, ((posix_file *)file)->fd, 0);
     if (data == MAP_FAILED) {
         free(w);
-        return -errno;
+        atomic_fetch_sub(&windows, 1);
+        return -ENOMEM;
     }
     CHECK(pthread_once(&once, install) == 0);
     /* Nothing is read ahead: what is not in memory any more is read from the file, not through the window. */
@@ -111,6 +125,7 @@ int posix_window_open(os_file *file, uint64_t size, os_window **out) {
 void posix_window_close(os_window *window) {
     posix_window *w = (posix_window *)window;
     CHECK(munmap(w->data, w->size) == 0);
+    atomic_fetch_sub(&windows, 1);
     free(w);
 }
 
@@ -147,19 +162,12 @@ static uint64_t monotonic_ns(void) {
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-/* Despite SA_NODEFER the thread sanitizer's handler, which calls ours, has blocked the signal. */
-static void unblock(void) {
-    sigset_t set;
-    CHECK(sigemptyset(&set) == 0 && sigaddset(&set, SIGBUS) == 0);
-    CHECK(pthread_sigmask(SIG_UNBLOCK, &set, NULL) == 0);
-}
-
 /* memcpy out of a mapping: 0 or -EIO. */
 static int copy_guarded(void *to, const uint8_t *from, size_t size) {
     guard g = {.begin = (uintptr_t)from & ~((uintptr_t)posix_page_bytes() - 1), .end = (uintptr_t)from + size};
     if (sigsetjmp(g.out, 0) != 0) { /* saves no mask: that would be a system call */
         atomic_store_explicit(&thread.active, NULL, memory_order_relaxed);
-        unblock();
+        CHECK(pthread_sigmask(SIG_SETMASK, &g.blocked, NULL) == 0);
         return -EIO;
     }
     atomic_store_explicit(&thread.active, &g, memory_order_relaxed);

@@ -60,7 +60,11 @@ static sealed build(const footer_entry *entries, size_t count) {
         footer_builder_add(&b, &entries[i]);
     }
     sealed s = {.offset = b.next_offset};
-    assert_int_equal(footer_build(&b, SEED, &s.footer, &s.size, &s.checksum), CAIRN_OK);
+    const uint8_t *footer;
+    assert_int_equal(footer_build(&b, SEED, &footer, &s.size, &s.checksum), CAIRN_OK);
+    s.footer = malloc(s.size);
+    assert_non_null(s.footer);
+    memcpy(s.footer, footer, s.size);
     footer_builder_release(&b);
     return s;
 }

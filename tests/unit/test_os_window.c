@@ -117,6 +117,23 @@ static void where_the_application_took_the_signal_nothing_is_loaded(void **state
     close_window(&o);
 }
 
+static void a_process_has_a_limited_number_of_windows(void **state) {
+    static os_window *windows[20000];
+    opened o;
+    size_t count = 0;
+    int rc = 0;
+    open_window(&o, *state);
+    while (count < 20000 && (rc = os_window_open(o.file, 4096, &windows[count])) == 0)
+        count++;
+    assert_int_equal(rc, -EOPNOTSUPP);
+    assert_in_range(count, 1000, 19999);
+    while (count > 0)
+        os_window_close(windows[--count]);
+    assert_int_equal(os_window_open(o.file, 4096, &windows[0]), 0);
+    os_window_close(windows[0]);
+    close_window(&o);
+}
+
 static void *read_with_the_signal_blocked(void *arg) {
     const opened *o = arg;
     sigset_t set;
@@ -143,6 +160,7 @@ int main(int argc, char **argv) {
         TEST(where_there_was_none_any_other_sigbus_ends_the_process),
         TEST(where_the_application_took_the_signal_nothing_is_loaded),
         TEST(a_thread_that_blocks_the_signal_reads_no_window),
+        TEST(a_process_has_a_limited_number_of_windows),
     };
     if (argc == 3) return touch_what_is_gone(argv[2], strcmp(argv[1], "with handler") == 0);
     return cmocka_run_group_tests_name("os_window", tests, NULL, NULL);
