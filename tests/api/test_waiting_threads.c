@@ -153,6 +153,61 @@ static void a_prepared_segment_may_be_dropped_while_a_verification_runs(void **s
     }
 }
 
+/* ---- Puts beside a stream ---- */
+
+#define STREAM_BYTES ((size_t)6 << 20) /* more than becomes an ordinary record */
+
+static atomic_bool stream_is_writing, stream_may_go_on;
+
+/* Long writes are the stream's. */
+static int held_long_write(os_file *file, const struct iovec *iov, int count, uint64_t offset) {
+    size_t size = 0;
+    for (int i = 0; i < count; i++)
+        size += iov[i].iov_len;
+    if (size >= 64 << 10) {
+        atomic_store(&stream_is_writing, true);
+        while (!atomic_load(&stream_may_go_on))
+            usleep(1000);
+    }
+    return os_posix()->file_write(file, iov, count, offset);
+}
+
+static void *write_a_stream(void *arg) {
+    runner *r = arg;
+    cairn_writer *writer = NULL;
+    CHECK(cairn_writer_open(r->race->store, "stream", 6, NULL, &writer, NULL) == CAIRN_OK);
+    CHECK(cairn_writer_write(writer, random_pool(), STREAM_BYTES, NULL) == CAIRN_OK);
+    CHECK(cairn_writer_commit(writer, NULL) == CAIRN_OK);
+    return NULL;
+}
+
+static void puts_and_gets_do_not_wait_for_a_stream_that_is_held_up(void **state) {
+    static os held; /* outlives a test that fails */
+    held = os_posix_with(&(os){.file_write = held_long_write});
+    cairn_options o = {.struct_size = sizeof o, .create = true};
+    contest r = {.stop = false};
+    size_t size;
+    atomic_store(&stream_is_writing, false);
+    atomic_store(&stream_may_go_on, false);
+    (void)random_pool();
+    assert_int_equal(store_open_on(&r.store, &held, *state, &o, UINT64_MAX, NULL), CAIRN_OK);
+    start(1, &r, write_a_stream);
+    while (!atomic_load(&stream_is_writing))
+        usleep(1000);
+    for (unsigned i = 0; i < KEYS; i++) { /* hangs where one waits */
+        char key[16];
+        size_t key_size = key_of(key, i);
+        assert_int_equal(cairn_put(r.store, key, key_size, random_pool(), 4096, NULL, NULL), CAIRN_OK);
+        expect_get(r.store, key, key_size, random_pool(), 4096);
+    }
+    assert_int_equal(cairn_sync(r.store, NULL), CAIRN_OK);
+    assert_int_equal(cairn_get_into(r.store, "stream", 6, NULL, 0, &size, NULL), CAIRN_NOT_FOUND);
+    atomic_store(&stream_may_go_on, true);
+    finish(1);
+    expect_get(r.store, "stream", 6, random_pool(), STREAM_BYTES);
+    assert_int_equal(cairn_close(r.store), CAIRN_OK);
+}
+
 /* ---- Writers that wait for the same segment ---- */
 
 static int slow_dir_sync(os_dir *dir) {
@@ -190,6 +245,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(threads_that_wait_for_durability_share_syncs),
         TEST(a_prepared_segment_may_be_dropped_while_a_verification_runs),
+        TEST(puts_and_gets_do_not_wait_for_a_stream_that_is_held_up),
         TEST(writers_that_wait_for_a_segment_fill_it_together),
     };
     return cmocka_run_group_tests_name("waiting_threads", tests, NULL, NULL);

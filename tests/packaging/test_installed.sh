@@ -99,5 +99,24 @@ objdump -p "$work/consumer/with_cairn" | grep -q 'NEEDED *libcairn\.so\.0' ||
     fail "cairn::cairn is not the shared library"
 if objdump -p "$work/consumer/with_cairn_static" | grep -q libcairn; then fail "cairn::cairn_static is not static"; fi
 
+echo "examples: compiled as their first lines say, and run"
+export LD_LIBRARY_PATH="$libdir"
+examples=$(dirname "$(find "$prefix" -name blob_store.c)")
+for example in blob_store upload listing; do
+    # shellcheck disable=SC2046
+    cc -std=c17 -Wall -Wextra -Werror -pedantic -o "$work/$example" "$examples/$example.c" \
+        $(pkg-config --cflags --libs cairn)
+done
+rm -rf "$work/store"
+"$work/blob_store" "$work/store" greeting "hello, blob"
+[ "$("$work/blob_store" "$work/store" greeting)" = "hello, blob" ] || fail "blob_store"
+if "$work/blob_store" "$work/store" nothing 2>"$work/log"; then fail "blob_store finds what is not there"; fi
+grep -q "no such key" "$work/log" || fail "blob_store says nothing of an absent key"
+head -c 20000000 /dev/zero | "$work/upload" "$work/store" zeros
+"$work/listing" "$work/store" | sort >"$work/have"
+printf '%12d greeting\n%12d zeros\n' 11 20000000 >"$work/want"
+same_list "listing"
+[ "$("$prefix/bin/cairn" get "$work/store" zeros | tr -d '\0' | wc -c)" -eq 0 ] || fail "upload"
+
 "$prefix/bin/cairn" --version | grep -qF "$version" || fail "bin/cairn --version"
 echo "installed and used: cairn $version"
