@@ -3,27 +3,32 @@
  *
  *     bench_store DIRECTORY [REPETITIONS [MiB]]
  *
- * Each repetition writes MiB (default 256) at every value size, through pwrite into one file ("raw": the limit) and
- * through cairn_put, then reads all of them in random order, from the page cache, through pread and through
- * cairn_get_into, which verifies what it returns: the first time ("get, first"), and once more when each has been read
- * ROUNDS times and the store has mapped what is read often ("get, warm"; see vlog/warm.h). Both are timed until the
- * last call returned; nothing is synced inside the timed part but what the store's own threads sync (default
- * durability). Everything is made in a folder below DIRECTORY and removed.
+ * Each repetition writes MiB (default 256) at every value size into one plain file ("raw": the limit), into another one
+ * that is laid out and verified like the log ("records": with a header before each value, XXH3 of each value computed
+ * and compared; what is left of the limit then) and through cairn_put; then reads all of them in random order, from the
+ * page cache, through pread and through cairn_get_into, which verifies what it returns: the first time ("get, first"),
+ * and once more when each has been read ROUNDS times and the store has mapped what is read often ("get, warm"; see
+ * vlog/warm.h). All are timed until the last call returned; nothing is synced inside the timed part but what the
+ * store's own threads sync (default durability). Everything is made in a folder below DIRECTORY and removed.
  *
  * A virtual machine may get the memory behind its pages only when it touches them, which takes longer than all that is
- * measured here; so as much memory as either side needs is touched and given back before it begins.
+ * measured here; so as much memory as each side needs is touched and given back before it begins.
  */
 #include "bench/bench_common.h"
+#include "src/base/checksum.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define REPETITIONS_MAX 64
-#define ROUNDS 12 /* more than it takes until every size is warm */
+#define RECORD_HEADER 128u /* of a record with a short key, whose value begins anywhere */
+#define RECORD_BLOCK 4096u /* from 64 KiB on, where it begins on a block */
+#define ROUNDS 12          /* more than it takes until every size is warm */
 
 /* MiB a second. */
 typedef struct figures {
@@ -65,36 +70,60 @@ static void touch_memory(const plan *p) {
     free(memory);
 }
 
-static void read_raw(const plan *p, int fd) {
+/* A plain file: values one behind the other, or with a header before each, and checksums. */
+typedef struct plain {
+    int fd;
+    size_t header;
+    uint64_t *checksums; /* NULL: none */
+} plain;
+
+static void write_plain(plan *p, const plain *f) {
+    static char header[RECORD_BLOCK];
     for (size_t i = 0; i < p->count; i++) {
-        size_t at = p->order[i];
-        if (pread(fd, p->buffer, p->value_size, (off_t)(at * p->value_size)) != (ssize_t)p->value_size) {
-            die("pread", strerror(errno));
-        }
+        stamp(p, i);
+        if (f->checksums != NULL) f->checksums[i] = checksum(p->value, p->value_size, 0);
+        struct iovec iov[] = {{header, f->header}, {p->value, p->value_size}};
+        size_t size = f->header + p->value_size;
+        ssize_t done = f->header == 0 ? pwrite(f->fd, p->value, size, (off_t)(i * size))
+                                      : pwritev(f->fd, iov, 2, (off_t)(i * size));
+        if (done != (ssize_t)size) die("pwrite", strerror(errno));
+    }
+}
+
+static void read_plain(const plan *p, const plain *f) {
+    static char header[RECORD_BLOCK];
+    for (size_t i = 0; i < p->count; i++) {
+        size_t at = p->order[i], size = f->header + p->value_size;
+        struct iovec iov[] = {{header, f->header}, {p->buffer, p->value_size}};
+        ssize_t done = f->header == 0 ? pread(f->fd, p->buffer, size, (off_t)(at * size))
+                                      : preadv(f->fd, iov, 2, (off_t)(at * size));
+        if (done != (ssize_t)size) die("pread", strerror(errno));
+        if (f->checksums != NULL && checksum(p->buffer, p->value_size, 0) != f->checksums[at])
+            die("a value", "is damaged");
         check_value(p, at);
     }
 }
 
-static void run_raw(plan *p, figures *f) {
-    const char *name = "raw";
-    touch_memory(p);
-    int fd = open(name, O_CREAT | O_RDWR | O_TRUNC, 0600);
-    if (fd < 0) die(name, strerror(errno));
-    double begin = now_s();
-    for (size_t i = 0; i < p->count; i++) {
-        stamp(p, i);
-        if (pwrite(fd, p->value, p->value_size, (off_t)(i * p->value_size)) != (ssize_t)p->value_size) {
-            die(name, strerror(errno));
-        }
+static void run_plain(plan *p, bool like_records, figures *f) {
+    const char *name = "plain";
+    plain file = {.fd = open(name, O_CREAT | O_RDWR | O_TRUNC, 0600)};
+    if (file.fd < 0) die(name, strerror(errno));
+    if (like_records) {
+        file.header = p->value_size < 65536 ? RECORD_HEADER : RECORD_BLOCK;
+        file.checksums = allocate(p->count * sizeof *file.checksums);
     }
+    touch_memory(p);
+    double begin = now_s();
+    write_plain(p, &file);
     f->write = rate(p, now_s() - begin);
     for (int round = 0; round <= ROUNDS; round++) {
         begin = now_s();
-        read_raw(p, fd);
+        read_plain(p, &file);
         if (round == 0) f->first_read = rate(p, now_s() - begin);
     }
     f->read = rate(p, now_s() - begin);
-    close(fd);
+    free(file.checksums);
+    close(file.fd);
     unlink(name);
 }
 
@@ -129,21 +158,33 @@ static void run_store(plan *p, figures *f) {
     folder_remove("store");
 }
 
-static void print_row(const char *what, size_t value_size, const double *raw, const double *store, int count) {
-    double a[REPETITIONS_MAX], b[REPETITIONS_MAX], ratio[REPETITIONS_MAX];
-    for (int i = 0; i < count; i++) {
-        a[i] = raw[i];
-        b[i] = store[i];
-        ratio[i] = store[i] / raw[i];
+typedef enum side { RAW, RECORDS, STORE, SIDES } side;
+
+static void run_side(plan *p, side which, figures *f) {
+    if (which == STORE) {
+        run_store(p, f);
+    } else {
+        run_plain(p, which == RECORDS, f);
     }
-    double middle = median(ratio, count);
-    printf("%-12s %8zu %12.0f %12.0f %8.2f %8.2f %8.2f\n", what, value_size, median(a, count), median(b, count), middle,
-           ratio[0], ratio[count - 1]);
+}
+
+static double median_ratio(const double *of, const double *to, int count) {
+    double ratio[REPETITIONS_MAX];
+    for (int i = 0; i < count; i++)
+        ratio[i] = of[i] / to[i];
+    return median(ratio, count);
+}
+
+static void print_row(const char *what, size_t value_size, double figure[SIDES][REPETITIONS_MAX], int count) {
+    double ratio = median_ratio(figure[STORE], figure[RAW], count);
+    double of_records = median_ratio(figure[STORE], figure[RECORDS], count);
+    printf("%-12s %8zu %10.0f %10.0f %10.0f %10.2f %12.2f\n", what, value_size, median(figure[RAW], count),
+           median(figure[RECORDS], count), median(figure[STORE], count), ratio, of_records);
     flush_rows();
 }
 
 static void run_size(plan *p, size_t value_size, size_t bytes, int repetitions) {
-    double raw[3][REPETITIONS_MAX], store[3][REPETITIONS_MAX];
+    static double write_[SIDES][REPETITIONS_MAX], first[SIDES][REPETITIONS_MAX], warm[SIDES][REPETITIONS_MAX];
     p->value_size = value_size;
     p->count = bytes / value_size;
     p->value = allocate(value_size);
@@ -151,18 +192,20 @@ static void run_size(plan *p, size_t value_size, size_t bytes, int repetitions) 
     p->order = allocate(p->count * sizeof *p->order);
     random_fill(p->value, value_size, value_size);
     for (int i = 0; i < repetitions; i++) {
-        figures r, s;
         shuffle(p->order, p->count, (uint64_t)i + 1);
-        if (i % 2 == 0) run_raw(p, &r);
-        run_store(p, &s);
-        if (i % 2 != 0) run_raw(p, &r);
+        for (int k = 0; k < SIDES; k++) {
+            figures f;
+            side which = (side)((i + k) % SIDES);
+            run_side(p, which, &f);
+            write_[which][i] = f.write;
+            first[which][i] = f.first_read;
+            warm[which][i] = f.read;
+        }
         sync(); /* so that nobody pays for the write-back of the one before */
-        raw[0][i] = r.write, raw[1][i] = r.first_read, raw[2][i] = r.read;
-        store[0][i] = s.write, store[1][i] = s.first_read, store[2][i] = s.read;
     }
-    print_row("put", value_size, raw[0], store[0], repetitions);
-    print_row("get, first", value_size, raw[1], store[1], repetitions);
-    print_row("get, warm", value_size, raw[2], store[2], repetitions);
+    print_row("put", value_size, write_, repetitions);
+    print_row("get, first", value_size, first, repetitions);
+    print_row("get, warm", value_size, warm, repetitions);
     free(p->value);
     free(p->buffer);
     free(p->order);
@@ -177,7 +220,8 @@ int main(int argc, char **argv) {
     if (repetitions < 1 || repetitions > REPETITIONS_MAX || bytes < 1 << 20)
         die("usage", "1 to 64 repetitions, 1 MiB up");
     scratch_make(argv[1]);
-    printf("%-12s %8s %12s %12s %8s %8s %8s\n", "", "bytes", "raw MiB/s", "cairn MiB/s", "ratio", "least", "most");
+    printf("%-12s %8s %10s %10s %10s %10s %12s\n", "MiB/s", "bytes", "raw", "records", "cairn", "cairn:raw",
+           "cairn:records");
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         run_size(&p, sizes[i], bytes, repetitions);
     }
