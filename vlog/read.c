@@ -136,8 +136,7 @@ static int read_whole(const vlog_head *head, uint8_t *out, uint64_t size, uint64
     for (uint64_t done = 0; done < size;) {
         size_t piece = min_u64(warm ? FRAME_BYTES : IO_PIECE_BYTES, size - done);
         uint64_t frame = (offset + done) / FRAME_BYTES;
-        int rc = read_exactly(head->segment, head->file, out + done, piece,
-                              head->offset + head->header.header_size + offset + done, error);
+        int rc = read_exactly(head->segment, head->file, out + done, piece, begin + done, error);
         if (rc != CAIRN_OK) return rc;
         uint64_t bad = frames_verify(table_entry(head->bytes, &head->header, frame), out + done, piece);
         if (bad != UINT64_MAX) return bad_frame(head, frame + bad, error);

@@ -169,7 +169,8 @@ static int create_active(vlog *log, cairn_error *error) {
 
 int vlog_prepare(vlog *log, cairn_error *error) {
     os_mutex_lock_eagerly(&log->append_lock);
-    int rc = log->count == 0 ? create_active(log, error) : CAIRN_OK;
+    CHECK(log->count == 0);
+    int rc = create_active(log, error);
     os_mutex_unlock(&log->append_lock);
     return rc;
 }

@@ -70,7 +70,7 @@ static os_window *make_window(warm_table *table, os_file *file) {
     return there;
 }
 
-/* A part that was read once over becomes warm as far as it is written. */
+/* A part that is hot becomes warm as far as it is written. */
 static void warm_up(warm_table *table, os_file *file, uint64_t i, uint64_t end) {
     warm_part *part = &table->parts[i];
     uint64_t begin = i * WARM_PART_BYTES, size = min_u64(end - begin, WARM_PART_BYTES);

@@ -1,6 +1,5 @@
 /* The POSIX implementation of the OS table: the table itself, the clocks and the random source. Directories are in
- * os_posix_dir.c, files in os_posix_file.c, mappings in
- * os_posix_map.c, windows in os_posix_window.c. */
+ * os_posix_dir.c, files in os_posix_file.c, mappings in os_posix_map.c, windows in os_posix_window.c. */
 #include "src/os/os_posix.h"
 
 #include "src/base/check.h"

@@ -21,7 +21,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <ucontext.h>
 
 #define TIMED_ALWAYS_BYTES ((size_t)32 << 10) /* a copy of this size hides the price of two looks at the clock */
@@ -156,12 +155,6 @@ int posix_window_load(os_window *window, os_file *file, uint64_t offset, size_t 
     return rc != 0 ? rc : posix_populate(begin, lead + size);
 }
 
-static uint64_t monotonic_ns(void) {
-    struct timespec now;
-    CHECK(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
 /* memcpy out of a mapping: 0 or -EIO. */
 static int copy_guarded(void *to, const uint8_t *from, size_t size) {
     guard g = {.begin = (uintptr_t)from & ~((uintptr_t)posix_page_bytes() - 1), .end = (uintptr_t)from + size};
@@ -184,8 +177,8 @@ int posix_window_read(os_window *window, void *buf, size_t size, uint64_t offset
     if (!thread_takes_sigbus()) return -EOPNOTSUPP;
     bool timed = size >= TIMED_ALWAYS_BYTES || ++thread.reads % TIMED_ONE_IN == 0;
     if (!timed) return copy_guarded(buf, w->data + offset, size);
-    uint64_t begin = monotonic_ns();
+    uint64_t begin = window->os->monotonic_ns(window->os);
     int rc = copy_guarded(buf, w->data + offset, size);
     uint64_t limit = SLOW_NS + size / posix_page_bytes() * SLOW_NS_A_PAGE;
-    return rc == 0 && monotonic_ns() - begin > limit ? 1 : rc;
+    return rc == 0 && window->os->monotonic_ns(window->os) - begin > limit ? 1 : rc;
 }

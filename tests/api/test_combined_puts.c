@@ -115,18 +115,23 @@ static cairn *reopen(cairn *store, const char *path) {
     return store_open_or_fail(path, &(cairn_options){.struct_size = sizeof(cairn_options)});
 }
 
+/* All values are there, also after the next opening. Closes the store. */
+static void expect_all_stored(cairn *store, const char *path, const runner runners[THREADS]) {
+    for (unsigned i = 0; i < THREADS; i++)
+        assert_int_equal(runners[i].rc, CAIRN_OK);
+    expect_values(store, runners);
+    store = reopen(store, path);
+    expect_values(store, runners);
+    assert_int_equal(cairn_close(store), CAIRN_OK);
+}
+
 static void puts_that_wait_for_another_share_one_write(void **state) {
     cairn *store = open_held(*state);
     runner runners[THREADS];
     run_behind_a_held_put(store, runners, 700, 0);
     print_message("%u puts behind a held one took %llu writes\n", THREADS - 1, (unsigned long long)writes);
     assert_true(atomic_load(&writes) < THREADS - 1);
-    for (unsigned i = 0; i < THREADS; i++)
-        assert_int_equal(runners[i].rc, CAIRN_OK);
-    expect_values(store, runners);
-    store = reopen(store, *state);
-    expect_values(store, runners);
-    assert_int_equal(cairn_close(store), CAIRN_OK);
+    expect_all_stored(store, *state, runners);
 }
 
 static void large_values_are_not_combined_beyond_a_write_of_a_mebibyte(void **state) {
@@ -142,12 +147,7 @@ static void when_a_shared_write_fails_each_put_is_tried_alone(void **state) {
     cairn *store = open_held(*state);
     runner runners[THREADS];
     run_behind_a_held_put(store, runners, 700, 1);
-    for (unsigned i = 0; i < THREADS; i++)
-        assert_int_equal(runners[i].rc, CAIRN_OK);
-    expect_values(store, runners);
-    store = reopen(store, *state);
-    expect_values(store, runners);
-    assert_int_equal(cairn_close(store), CAIRN_OK);
+    expect_all_stored(store, *state, runners);
 }
 
 static void puts_that_fail_in_a_shared_write_leave_nothing_behind(void **state) {

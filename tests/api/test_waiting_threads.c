@@ -153,6 +153,49 @@ static void a_prepared_segment_may_be_dropped_while_a_verification_runs(void **s
     }
 }
 
+/* ---- Puts beside the creation of the next segment ---- */
+
+static atomic_bool creations_wait, creation_waits;
+
+static int held_dir_sync(os_dir *dir) {
+    while (atomic_load(&creations_wait)) {
+        atomic_store(&creation_waits, true);
+        usleep(1000);
+    }
+    return os_posix()->dir_sync(dir);
+}
+
+/* The first segment is meant for 4 MiB. */
+static void puts_go_on_while_the_next_segment_is_being_created(void **state) {
+    static os held; /* outlives a test that fails */
+    held = os_posix_with(&(os){.dir_sync = held_dir_sync});
+    const uint8_t *value = random_pool();
+    cairn_options o = {.struct_size = sizeof o, .create = true};
+    cairn *store = NULL;
+    atomic_store(&creations_wait, false);
+    atomic_store(&creation_waits, false);
+    assert_int_equal(store_open_on(&store, &held, *state, &o, UINT64_MAX, NULL), CAIRN_OK);
+    atomic_store(&creations_wait, true);
+    put_text(store, "first", value, 2 << 20);
+    while (!atomic_load(&creation_waits))
+        usleep(1000);
+    for (unsigned i = 0; i < 12; i++) { /* hangs where one waits */
+        char key[16];
+        (void)key_of(key, i);
+        put_text(store, key, value + i, 1 << 20);
+    }
+    atomic_store(&creations_wait, false);
+    put_text(store, "last", value, 1 << 20);
+    assert_int_equal(cairn_close(store), CAIRN_OK);
+    store = store_open_or_fail(*state, &o);
+    for (unsigned i = 0; i < 12; i++) {
+        char key[16];
+        size_t key_size = key_of(key, i);
+        expect_get(store, key, key_size, value + i, 1 << 20);
+    }
+    assert_int_equal(cairn_close(store), CAIRN_OK);
+}
+
 /* ---- Puts beside a stream ---- */
 
 #define STREAM_BYTES ((size_t)6 << 20) /* more than becomes an ordinary record */
@@ -245,6 +288,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(threads_that_wait_for_durability_share_syncs),
         TEST(a_prepared_segment_may_be_dropped_while_a_verification_runs),
+        TEST(puts_go_on_while_the_next_segment_is_being_created),
         TEST(puts_and_gets_do_not_wait_for_a_stream_that_is_held_up),
         TEST(writers_that_wait_for_a_segment_fill_it_together),
     };

@@ -31,6 +31,13 @@ static int find_file(sim_disk *d, sim_dir *dir, const char *name, unsigned flags
     return 0;
 }
 
+/* What a handle or a window has of its file. In a call, which has the mutex. */
+static void take_hold(sim_disk *d, sim_file *file) {
+    d->handles++;
+    file->handles++;
+    disk_file_ref(file);
+}
+
 int sim_call_open(os_dir *base, const char *name, unsigned flags, os_file **out) {
     sim_disk *d = (sim_disk *)base->os;
     sim_dir *dir = ((sim_dir_handle *)base)->dir;
@@ -45,11 +52,7 @@ int sim_call_open(os_dir *base, const char *name, unsigned flags, os_file **out)
     call c;
     rc = call_enter(&c, d, creates ? SIM_CREATE : SIM_OPEN, name, 0, 0);
     if (rc == 0) rc = find_file(d, dir, name, flags, &h->file);
-    if (rc == 0) {
-        d->handles++;
-        h->file->handles++;
-        disk_file_ref(h->file);
-    }
+    if (rc == 0) take_hold(d, h->file);
     call_leave(&c, rc);
     if (rc != 0) {
         free(h);
@@ -62,7 +65,7 @@ int sim_call_open(os_dir *base, const char *name, unsigned flags, os_file **out)
     return 0;
 }
 
-/* What a handle or a window holds of its file. */
+/* Gives it back. Not in a call. */
 static void let_go(sim_disk *d, sim_file *file) {
     os_mutex_lock(&d->mutex);
     d->handles--;
@@ -273,11 +276,7 @@ int sim_call_window_open(os_file *base, uint64_t size, os_window **out) {
     memcpy(w->name, h->name, sizeof w->name);
     call c;
     int rc = call_enter(&c, d, SIM_MAP, h->name, 0, size);
-    if (rc == 0) {
-        d->handles++;
-        h->file->handles++;
-        disk_file_ref(h->file);
-    }
+    if (rc == 0) take_hold(d, h->file);
     call_leave(&c, rc);
     if (rc != 0) {
         free(w);
