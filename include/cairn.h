@@ -11,9 +11,9 @@
  * tail that this library does not know, is CAIRN_INVALID. In options all-zero behind it means every default, and a NULL
  * pointer means the same.
  *
- * Threads. A `cairn *` is fully thread-safe. A scan, writer or reader is used by one thread at a time; a view may be
- * read by any number. A handle is of no use in a forked child: calls there, cairn_close too, return CAIRN_FAILED and
- * touch nothing; the parent goes on.
+ * Threads. A `cairn *` and a snapshot are fully thread-safe. A scan, batch, writer or reader is used by one thread at a
+ * time; a view may be read by any number. A handle is of no use in a forked child: calls there, cairn_close too, return
+ * CAIRN_FAILED and touch nothing; the parent goes on.
  *
  * This header is C11, C17 and C++.
  */
@@ -45,7 +45,7 @@ extern "C" {
 #define CAIRN_TOO_SMALL (-5)    /* the caller's buffer does not hold the value */
 #define CAIRN_NO_STORE (-6)     /* no store there, or something that is not one */
 #define CAIRN_BUSY (-7)         /* locked by another opener, or the handle still has children */
-#define CAIRN_FULL (-8)         /* no space; nothing changed */
+#define CAIRN_FULL (-8)         /* no space, or over the quota; nothing changed */
 #define CAIRN_IO (-9)           /* the operating system refused; sys_errno says how */
 #define CAIRN_CORRUPT (-10)     /* stored bytes are damaged; they are never returned */
 #define CAIRN_NO_MEMORY (-11)   /* allocation failed; nothing changed */
@@ -61,8 +61,9 @@ typedef struct cairn cairn;
 typedef struct cairn_writer cairn_writer;
 typedef struct cairn_reader cairn_reader;
 typedef struct cairn_view cairn_view;
+typedef struct cairn_batch cairn_batch;
+typedef struct cairn_snapshot cairn_snapshot;
 typedef struct cairn_scan cairn_scan;
-typedef struct cairn_snapshot cairn_snapshot; /* not made by this version; scans take NULL */
 
 typedef struct cairn_error {
     int code;         /* as returned */
@@ -88,29 +89,40 @@ enum {
     CAIRN_ORDERED_ON = 1,
     CAIRN_ORDERED_OFF = 2
 };
-enum { CAIRN_COMPRESSION_DEFAULT = 0, CAIRN_COMPRESSION_NONE = 1, CAIRN_COMPRESSION_ZSTD = 2 };
+enum {
+    CAIRN_COMPRESSION_DEFAULT = 0, /* only values that a trained dictionary is for (cairn_train); else none */
+    CAIRN_COMPRESSION_NONE = 1,
+    CAIRN_COMPRESSION_ZSTD = 2 /* every value, 64 KiB at a time, where that saves an eighth of it or more */
+};
 enum { CAIRN_LOG_ERROR = 1, CAIRN_LOG_WARNING = 2, CAIRN_LOG_INFO = 3, CAIRN_LOG_DEBUG = 4 };
 
 typedef struct cairn_options {
     uint32_t struct_size;
     /* Behaviour. */
-    bool create;        /* make the store when there is none; false: CAIRN_NO_STORE */
-    bool read_only;     /* shared lock, writes nothing at all, replays in memory */
-    bool no_background; /* no threads of its own: what is due is done by the next call that can do it */
-    bool create_new;    /* with create: CAIRN_EXISTS when the store is already there */
-    int durability;     /* CAIRN_DURABILITY_* */
-    int ordered_index;  /* CAIRN_ORDERED_*: recorded at creation, from which a later build makes the index */
-    int compression;    /* CAIRN_COMPRESSION_*; this version stores raw and refuses _ZSTD: CAIRN_UNSUPPORTED */
-    int compression_level;
+    bool create;               /* make the store when there is none; false: CAIRN_NO_STORE */
+    bool read_only;            /* shared lock, writes nothing at all, replays in memory */
+    bool no_background;        /* no threads of its own: what is due is done by the next call that can do it */
+    bool create_new;           /* with create: CAIRN_EXISTS when the store is already there */
+    int durability;            /* CAIRN_DURABILITY_* */
+    int ordered_index;         /* CAIRN_ORDERED_*: recorded at creation, from which a later build makes the index */
+    int compression;           /* CAIRN_COMPRESSION_*: of what this handle writes; everything stored can be read */
+    int compression_level;     /* zstd's, also a negative one; 0: a fast one. Outside zstd's range: CAIRN_INVALID */
     uint32_t sync_interval_ms; /* 0: 200 */
     double max_space_amp;      /* 0: default; kept for compaction, which this version does not have */
-    uint64_t max_bytes;        /* 0: no quota; any other value is CAIRN_UNSUPPORTED in this version */
+    /* Quota on live_bytes (see cairn_stats): a put that would raise them above it is CAIRN_FULL and changes nothing.
+     * Deletes and values that get smaller go through. Expired keys count until they are noticed, at the latest by the
+     * put that would fail. What the disk holds besides, dead records, is bounded by compaction. 0: no quota. */
+    uint64_t max_bytes;
     /* Called from any thread, never under a lock of the store's; must not call back into it. NULL: silent. */
     void (*log)(void *ctx, int level, const char *message);
     void *log_ctx;
     /* Performance. */
     uint64_t segment_bytes; /* largest segment; 0: 256 MiB; below 1 MiB: CAIRN_INVALID; rounded up to whole MiB */
-    uint64_t cache_bytes;   /* RAM for values; 0: none; any other value is CAIRN_UNSUPPORTED in this version */
+    /* RAM for copies of values, with what it takes to keep them. UINT64_MAX: every value stays from its first
+     * use on, which is its put or, for values of batches and those too large for the log, its first read; and a get of
+     * one does no file call at all. Less: a cache of what is read often, which scans do not
+     * empty (S3-FIFO). 0: none. */
+    uint64_t cache_bytes;
     /* Values that are read often, and are in the page cache, are copied out of a mapping. A page of it that the device
      * fails to give is a SIGBUS, which the library's handler turns into an ordinary read and its error; the handler is
      * installed once a process, with the first such mapping, and passes every other SIGBUS on to the one before.
@@ -126,8 +138,8 @@ typedef struct cairn_options {
 CAIRN_API int cairn_open(cairn **out, const char *path, const cairn_options *options, cairn_error *error);
 
 /* Syncs, writes a checkpoint so that the next open replays nothing, unlocks and frees. CAIRN_BUSY, with nothing done,
- * while scans, readers, writers or views live. Any other failure is reported and the handle is freed all the same;
- * what was durable before stays so. */
+ * while scans, readers, writers, views or snapshots live. Any other failure is reported and the handle is freed all the
+ * same; what was durable before stays so. */
 CAIRN_API int cairn_close(cairn *store);
 
 /* ---- Values ---- */
@@ -137,13 +149,15 @@ typedef struct cairn_put_options {
     bool sync;           /* this call is safe from a power cut at return, whatever the handle's durability */
     bool if_absent;      /* CAIRN_EXISTS when the key is there */
     uint64_t if_version; /* not 0: CAIRN_EXISTS unless the key is there with this version */
-    uint64_t ttl_ms;     /* 0: none; any other value is CAIRN_UNSUPPORTED in this version */
+    /* 0: none. The key is absent everywhere from that much later on, by the wall clock, which within one handle is
+     * never taken to run back. */
+    uint64_t ttl_ms;
 } cairn_put_options;
 
 typedef struct cairn_entry {
     uint32_t struct_size;
     uint64_t value_size;    /* bytes, as put */
-    uint64_t stored_size;   /* bytes the value takes in the log, its header, checksums and padding included */
+    uint64_t stored_size;   /* bytes the value takes on disk, compressed, with header, checksums and padding */
     uint64_t version;       /* store-wide, increasing, never 0, never used twice */
     uint64_t expires_at_ms; /* 0: never */
 } cairn_entry;
@@ -175,7 +189,8 @@ CAIRN_API int cairn_stat(cairn *store, const void *key, size_t key_size, cairn_e
 
 /* ---- Values larger than memory ---- */
 
-/* Nothing is visible before the commit; other calls go on meanwhile. A writer holds at most 5 MiB of memory.
+/* Nothing is visible before the commit; other calls go on meanwhile. A writer holds at most 5 MiB of
+ * memory, and with compression a context of zstd's, 0.3 MiB at fast levels.
  * Conditions are judged at commit. */
 CAIRN_API int cairn_writer_open(cairn *store, const void *key, size_t key_size, const cairn_put_options *options,
                                 cairn_writer **writer, cairn_error *error);
@@ -198,6 +213,36 @@ CAIRN_API const void *cairn_view_data(const cairn_view *view); /* non-NULL also 
 CAIRN_API size_t cairn_view_size(const cairn_view *view);
 CAIRN_API void cairn_view_close(cairn_view *view);
 
+/* ---- Several changes at once ---- */
+
+/* A batch is a list of changes in memory, of no store in particular: it holds a copy of each key and value, and 64
+ * bytes besides for each. The last change of a key counts. Once a call on it has failed for want of memory, so does the
+ * commit. */
+CAIRN_API int cairn_batch_new(cairn_batch **batch); /* CAIRN_OK, CAIRN_NO_MEMORY */
+CAIRN_API void cairn_batch_free(cairn_batch *batch);
+CAIRN_API int cairn_batch_put(cairn_batch *batch, const void *key, size_t key_size, const void *value,
+                              size_t value_size);
+CAIRN_API int cairn_batch_delete(cairn_batch *batch, const void *key, size_t key_size); /* absent: no error */
+
+/* All changes or none, for readers as well as over a crash: a call that begins after one that saw a change sees all of
+ * them. Of the options `sync` and `ttl_ms` (of every put) mean something; conditions are CAIRN_INVALID. Puts of other
+ * threads go on while the values are written. The batch stays as it is and may be committed again. Memory besides the
+ * batch's: some 200 bytes a change. */
+CAIRN_API int cairn_batch_commit(cairn *store, cairn_batch *batch, const cairn_put_options *options,
+                                 cairn_error *error);
+
+/* ---- Snapshots ---- */
+
+/* What the store holds at this moment: every put that returned before, never half a batch. Later changes are not seen;
+ * what has a time to live is judged by the time of the opening. Costs nothing to open; each record that is superseded
+ * meanwhile costs some 60 bytes of memory, and stays on disk (pinned_bytes). Lives no longer than the handle. */
+CAIRN_API int cairn_snapshot_open(cairn *store, cairn_snapshot **snapshot, cairn_error *error);
+CAIRN_API void cairn_snapshot_close(cairn_snapshot *snapshot);
+CAIRN_API int cairn_snapshot_get(cairn_snapshot *snapshot, const void *key, size_t key_size, void **value,
+                                 size_t *value_size, cairn_error *error); /* as cairn_get */
+CAIRN_API int cairn_snapshot_stat(cairn_snapshot *snapshot, const void *key, size_t key_size, cairn_entry *entry,
+                                  cairn_error *error);
+
 /* ---- Listing ---- */
 
 typedef struct cairn_scan_options {
@@ -215,8 +260,8 @@ typedef struct cairn_scan_options {
     size_t prefix_size;
     const void *like;
     size_t like_size;
-    uint64_t limit; /* 0: none */
-    cairn_snapshot *snapshot;
+    uint64_t limit;           /* 0: none */
+    cairn_snapshot *snapshot; /* of the same handle, open for as long as the scan; NULL: the moment of the opening */
 } cairn_scan_options;
 
 /* Every key that was there at the opening, in no order (that of the log, which reads sequentially). Holds 8 bytes of
@@ -235,6 +280,26 @@ CAIRN_API void cairn_scan_close(cairn_scan *scan);
 CAIRN_API int cairn_sync(cairn *store, cairn_error *error);
 /* Syncs and writes the index, so that an open replays only what comes after. Done in the background when due. */
 CAIRN_API int cairn_checkpoint(cairn *store, cairn_error *error);
+
+typedef struct cairn_train_options {
+    uint32_t struct_size;
+    uint32_t dictionary_bytes; /* 0: 110 KiB; 256 bytes to 1 MiB */
+} cairn_train_options;
+typedef struct cairn_train_result {
+    uint32_t struct_size;
+    bool installed;            /* it saves more than what is in use: new values use it */
+    uint64_t id;               /* of the dictionary's file, when installed */
+    uint64_t samples;          /* values that it was tried on, other ones than it was made from */
+    uint64_t value_bytes;      /* their size */
+    uint64_t plain_bytes;      /* compressed without a dictionary, raw where that saves nothing */
+    uint64_t dictionary_bytes; /* compressed with it */
+    uint64_t before_bytes;     /* with the dictionary in use so far; plain_bytes where there was none */
+} cairn_train_result;
+/* Makes a dictionary from a sample of the store's own values of 64 bytes to 16 KiB, and compresses such values with it
+ * from now on, in this handle and later ones, unless their compression is _NONE. Values that are there stay as they
+ * are; a dictionary is kept as long as the store. CAIRN_UNSUPPORTED: too few such values to learn from. */
+CAIRN_API int cairn_train(cairn *store, const cairn_train_options *options, cairn_train_result *result,
+                          cairn_error *error);
 
 typedef struct cairn_verify_options {
     uint32_t struct_size;
@@ -259,15 +324,19 @@ typedef struct cairn_stats {
     uint64_t keys;
     uint64_t live_bytes;      /* allocated bytes of records that hold a key's newest value */
     uint64_t dead_bytes;      /* bytes of the log that compaction could give back */
-    uint64_t pinned_bytes;    /* 0 in this version: nothing is reclaimed while a store is open */
+    uint64_t pinned_bytes;    /* superseded, but an open snapshot still sees it */
     uint64_t allocated_bytes; /* bytes that the store's files take on disk (blocks, not lengths) */
-    uint64_t index_bytes;     /* memory of the hash index */
-    uint64_t cache_bytes;     /* memory that holds values */
+    uint64_t index_bytes;     /* memory of the hash index, of times to live and of what snapshots keep */
+    uint64_t cache_bytes;     /* memory that holds values, with its tables */
     uint64_t segments;        /* files of the value log */
     uint64_t replay_bytes;    /* log behind the checkpoint: what an open after a crash would replay */
     uint64_t replay_records;
     uint64_t checkpoint_age_ms; /* since the newest checkpoint; UINT64_MAX: there is none */
     uint64_t streams;           /* files that hold one large value each, counted in segments too */
+    uint64_t cache_hits, cache_misses;
+    uint64_t expiring_keys;   /* keys that have a time to live */
+    uint64_t snapshots;       /* open ones */
+    uint64_t snapshot_age_ms; /* of the oldest; 0: none is open */
 } cairn_stats;
 CAIRN_API int cairn_stats_get(cairn *store, cairn_stats *stats, cairn_error *error);
 

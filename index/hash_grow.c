@@ -7,6 +7,9 @@
  * A shard also gets a new array, with a stash twice as large, when its stash is full. That is for entries that share a
  * hash; more buckets would not help them, so it never makes the buckets grow.
  *
+ * Room that is reserved is room in the stash, because only there any entry can go: one slot nearly always, and as many
+ * as a batch inserts into the shard, 16 bytes each, until the shard grows the next time.
+ *
  * Shards fill evenly. So that they do not all stand just behind a growth at the same time, with 16 / 0.72 = 22.2 bytes
  * an entry, each shard has an odd step of its own, once: at any number of keys their loads then lie spread between 0.72
  * and 0.90, and the mean is 16 * (1 / 0.72 - 1 / 0.90) / ln 1.25 = 19.9 bytes an entry. */
@@ -19,6 +22,7 @@
 #include <string.h>
 
 #define SPREAD_BUCKETS 64u
+#define RESERVE_MAX ((size_t)1 << 30) /* entries at once: keeps the arithmetic far from overflow */
 #define PAGES_FROM                                                                                                     \
     65536u /* bytes; larger arrays are pages of their own, of which the last is half empty on average                  \
             */
@@ -57,8 +61,8 @@ static uint32_t buckets_after(unsigned shard, uint32_t buckets) {
     return passes_spread ? SPREAD_BUCKETS + shard % (SPREAD_BUCKETS / 4) : next;
 }
 
-/* Copies all entries. false: the stash of `to` has not room for all and one more. */
-static bool copy_entries(hash_array *to, const hash_array *from) {
+/* Copies all entries. false: the stash of `to` has not room for what must go there and `room` more. */
+static bool copy_entries(hash_array *to, const hash_array *from, uint64_t room) {
     uint64_t slots = array_slots(from);
     for (uint64_t i = 0; i < slots; i++) {
         location where = atomic_load_explicit(&from->slots[i].location, memory_order_relaxed);
@@ -66,7 +70,7 @@ static bool copy_entries(hash_array *to, const hash_array *from) {
         uint64_t hash = atomic_load_explicit(&from->slots[i].hash, memory_order_relaxed);
         if (!hash_place(to, hash, where) && !hash_stash(to, hash, where)) return false;
     }
-    return to->stash_entries < to->stash_capacity;
+    return to->stash_capacity - to->stash_entries >= room;
 }
 
 void hash_shard_publish(hash_index *index, hash_shard *shard, hash_array *new) {
@@ -79,13 +83,14 @@ void hash_shard_publish(hash_index *index, hash_shard *shard, hash_array *new) {
     if (old != NULL) epoch_retire(index->readers, &old->retired, release_array);
 }
 
-/* Gives the shard an array of this many buckets and at least that stash, with room for one more entry. */
-static int rebuild(hash_index *index, hash_shard *shard, uint32_t buckets, uint64_t stash_capacity) {
+/* Gives the shard an array of this many buckets and at least that stash (>= room), with room for so many more entries.
+ */
+static int rebuild(hash_index *index, hash_shard *shard, uint32_t buckets, uint64_t stash_capacity, uint64_t room) {
     hash_array *old = shard_array(shard);
     for (;;) {
         hash_array *new = hash_array_new(buckets, stash_capacity);
         if (new == NULL) return CAIRN_NO_MEMORY;
-        if (old == NULL || copy_entries(new, old)) {
+        if (old == NULL || copy_entries(new, old, room)) {
             hash_shard_publish(index, shard, new);
             return CAIRN_OK;
         }
@@ -94,17 +99,19 @@ static int rebuild(hash_index *index, hash_shard *shard, uint32_t buckets, uint6
     }
 }
 
-int hash_index_reserve(hash_index *index, uint64_t hash) {
+int hash_index_reserve_many(hash_index *index, uint64_t hash, size_t count) {
+    if (count > RESERVE_MAX) return CAIRN_NO_MEMORY;
     unsigned number = hash_index_shard_of(hash);
     hash_shard *shard = &index->shards[number];
     hash_array *a = shard_array(shard);
-    if (a == NULL) return rebuild(index, shard, BUCKETS_MIN, STASH_MIN);
-    uint64_t slots = (uint64_t)a->buckets * BUCKET_SLOTS;
-    if ((shard_entries(shard) + 1) * 10 > slots * 9) {
-        return rebuild(index, shard, buckets_after(number, a->buckets), STASH_MIN);
-    }
-    if (a->stash_entries == a->stash_capacity) {
-        return rebuild(index, shard, a->buckets, (uint64_t)a->stash_capacity * 2);
-    }
-    return CAIRN_OK;
+    uint64_t entries = shard_entries(shard) + count;
+    uint64_t stash = max_u64(STASH_MIN, round_up(count, 4));
+    uint32_t buckets = a != NULL ? a->buckets : BUCKETS_MIN;
+    while (entries * 10 > (uint64_t)buckets * BUCKET_SLOTS * 9)
+        buckets = buckets_after(number, buckets);
+    if (a == NULL || buckets != a->buckets) return rebuild(index, shard, buckets, stash, count);
+    if (a->stash_capacity - a->stash_entries >= count) return CAIRN_OK;
+    return rebuild(index, shard, buckets, max_u64(stash, (uint64_t)a->stash_capacity * 2), count);
 }
+
+int hash_index_reserve(hash_index *index, uint64_t hash) { return hash_index_reserve_many(index, hash, 1); }

@@ -23,7 +23,17 @@
  * the location from before finds the value from before.
  *
  * The version is read again before the matches are asked, which may block; so a busy writer cannot make a slow reader
- * begin anew for ever. */
+ * begin anew for ever.
+ *
+ * Why it is enough that readers wait for publications when they begin. Say that a publication takes place at its begin,
+ * B. A look-up reads one key, whose entry is really changed at some later moment S, and by nobody else from B to S,
+ * because the stripe is held. A look-up that finds the new entry reads it after S, so after B. One that finds what was
+ * there before reads it before B, where all is well, or between B and S. Then the 0 at which it began is from before B
+ * (one from after the end would have shown it the new entry), so B lies within the call. So each look-up has a moment
+ * within its call at which what it found was true. Two that overlap may come in either order; one that begins when
+ * another has seen a new entry reads the counter after B (the entry's store is a release behind it), and waits until
+ * all are there. The end is a release in the counter's chain of read-modify-writes, so who reads 0 sees what all of the
+ * publications before it changed. */
 #include "index/hash_index.h"
 
 #include "include/cairn.h"
@@ -48,6 +58,8 @@ int hash_index_new(hash_index **out, epoch *readers) {
     atomic_init(&index->bytes, sizeof *index);
     os_mutex_init(&index->gate);
     atomic_init(&index->gate_closed, false);
+    atomic_init(&index->publishing, 0);
+    atomic_init(&index->waiting, 0);
     *out = index;
     return CAIRN_OK;
 }
@@ -66,12 +78,21 @@ static hash_shard *shard_of(hash_index *index, uint64_t hash) { return &index->s
 
 /* ---- Stripes ---- */
 
+static bool gate_is_closed(const hash_index *index) {
+    return atomic_load_explicit(&index->gate_closed, memory_order_acquire);
+}
+
+/* Returns when the gate is open, or was for a moment. No stripe is held: whoever has the gate waits for it. */
+static void wait_at_gate(hash_index *index) {
+    os_mutex_lock(&index->gate);
+    os_mutex_unlock(&index->gate);
+}
+
 void hash_shard_lock(hash_index *index, hash_shard *shard) {
     os_mutex_lock(&shard->stripe);
-    while (atomic_load_explicit(&index->gate_closed, memory_order_acquire)) {
+    while (gate_is_closed(index)) {
         os_mutex_unlock(&shard->stripe);
-        os_mutex_lock(&index->gate); /* until it is open */
-        os_mutex_unlock(&index->gate);
+        wait_at_gate(index);
         os_mutex_lock(&shard->stripe);
     }
 }
@@ -104,6 +125,99 @@ void hash_index_quiesce(hash_index *index) {
     os_mutex_lock(&index->gate);
     pass_all_stripes(index);
     os_mutex_unlock(&index->gate);
+}
+
+/* ---- Several stripes ---- */
+
+/* The most mutexes that are taken one by one (thread sanitizers bear 64, and the caller has others). With more keys
+ * than that the gate costs little beside the work, and it cannot be met half-way. */
+#define STRIPES_FEW 48
+
+static bool are_few(const hash_index_stripes *set) {
+    int count = 0;
+    for (unsigned word = 0; word < HASH_INDEX_SHARDS / 64; word++)
+        count += __builtin_popcountll(set->bits[word]);
+    return count <= STRIPES_FEW;
+}
+
+/* The first stripe of the set from `from` on; HASH_INDEX_SHARDS: none. */
+static unsigned next_stripe(const hash_index_stripes *set, unsigned from) {
+    uint64_t mask = UINT64_MAX << from % 64;
+    for (unsigned word = from / 64; word < HASH_INDEX_SHARDS / 64; word++) {
+        uint64_t bits = set->bits[word] & mask;
+        if (bits != 0) return word * 64 + (unsigned)__builtin_ctzll(bits);
+        mask = UINT64_MAX;
+    }
+    return HASH_INDEX_SHARDS;
+}
+
+/* Those of the set that are below `end`. */
+static void release_stripes(hash_index *index, const hash_index_stripes *set, unsigned end) {
+    for (unsigned i = next_stripe(set, 0); i < end; i = next_stripe(set, i + 1))
+        os_mutex_unlock(&index->shards[i].stripe);
+}
+
+/* false: the gate was closed on the way; none is held. */
+static bool take_stripes(hash_index *index, const hash_index_stripes *set) {
+    for (unsigned i = next_stripe(set, 0); i < HASH_INDEX_SHARDS; i = next_stripe(set, i + 1)) {
+        os_mutex_lock(&index->shards[i].stripe);
+        if (!gate_is_closed(index)) continue;
+        release_stripes(index, set, i + 1);
+        return false;
+    }
+    return true;
+}
+
+/* As for one stripe: it is held by having its mutex and having seen the gate open under it. Who finds the gate closed
+ * half-way lets go of all that it has before it waits, because the one at the gate waits for just these. Without the
+ * gate, those who wait for a stripe have only lower ones, so there is no circle. */
+void hash_index_lock_stripes(hash_index *index, const hash_index_stripes *set) {
+    if (!are_few(set)) {
+        hash_index_lock_all(index);
+        return;
+    }
+    while (!take_stripes(index, set))
+        wait_at_gate(index);
+}
+
+void hash_index_unlock_stripes(hash_index *index, const hash_index_stripes *set) {
+    if (are_few(set)) {
+        release_stripes(index, set, HASH_INDEX_SHARDS);
+    } else {
+        hash_index_unlock_all(index);
+    }
+}
+
+/* ---- Publications ---- */
+
+#define SPINS_MAX 100u /* some microseconds: a small publication */
+
+static void wait_for_none(const _Atomic uint32_t *counter) {
+    for (unsigned spins = 0; atomic_load_explicit(counter, memory_order_acquire) > 0; spins++) {
+        if (spins < SPINS_MAX) {
+            os_relax();
+        } else {
+            os_yield();
+        }
+    }
+}
+
+/* Publications that overlap could keep the counter above 0 for ever. So they do not begin while a reader waits, which
+ * lasts only as long as those that are under way. */
+void hash_index_publish_begin(hash_index *index) {
+    wait_for_none(&index->waiting);
+    atomic_fetch_add_explicit(&index->publishing, 1, memory_order_relaxed);
+}
+
+void hash_index_publish_end(hash_index *index) {
+    atomic_fetch_sub_explicit(&index->publishing, 1, memory_order_release);
+}
+
+void hash_index_reader_wait(hash_index *index) {
+    if (atomic_load_explicit(&index->publishing, memory_order_acquire) == 0) return;
+    atomic_fetch_add_explicit(&index->waiting, 1, memory_order_relaxed);
+    wait_for_none(&index->publishing);
+    atomic_fetch_sub_explicit(&index->waiting, 1, memory_order_relaxed);
 }
 
 /* ---- Look-up ---- */
@@ -191,50 +305,81 @@ int hash_index_find(const hash_index *index, uint64_t hash, hash_index_match mat
     return answer;
 }
 
-/* ---- The writer ---- */
-
-static size_t count_slots(const hash_slot *slots, size_t count, uint64_t hash) {
-    size_t same = 0;
-    for (size_t i = 0; i < count; i++) {
-        same += atomic_load_explicit(&slots[i].location, memory_order_relaxed) != LOCATION_NONE &&
-                atomic_load_explicit(&slots[i].hash, memory_order_relaxed) == hash;
-    }
-    return same;
-}
-
-size_t hash_index_count(const hash_index *index, uint64_t hash) {
-    hash_array *a = shard_array(&index->shards[hash_index_shard_of(hash)]);
-    if (a == NULL) return 0;
-    bucket_pair pair = hash_buckets(hash, a->buckets);
-    return count_slots(array_bucket(a, pair.first), BUCKET_SLOTS, hash) +
-           count_slots(array_bucket(a, pair.second), BUCKET_SLOTS, hash) +
-           count_slots(array_stash(a), atomic_load_explicit(&a->stash_used, memory_order_relaxed), hash);
-}
+/* ---- One entry ---- */
 
 static hash_slot *slot_in(hash_slot *slots, size_t count, uint64_t hash, location where) {
     for (size_t i = 0; i < count; i++) {
-        if (atomic_load_explicit(&slots[i].location, memory_order_relaxed) == where &&
-            atomic_load_explicit(&slots[i].hash, memory_order_relaxed) == hash) {
+        if (atomic_load_explicit(&slots[i].location, memory_order_acquire) == where &&
+            atomic_load_explicit(&slots[i].hash, memory_order_acquire) == hash) {
             return &slots[i];
         }
     }
     return NULL;
 }
 
-/* The slot of an entry that is there. */
-static hash_slot *slot_of(hash_array *a, uint64_t hash, location where, bool *stashed) {
-    CHECK(a != NULL && where != LOCATION_NONE);
+/* The slot of an entry, or NULL. */
+static hash_slot *slot_find(hash_array *a, uint64_t hash, location where, bool *stashed) {
     *stashed = false;
     bucket_pair pair = hash_buckets(hash, a->buckets);
     hash_slot *slot = slot_in(array_bucket(a, pair.first), BUCKET_SLOTS, hash, where);
     if (slot == NULL) slot = slot_in(array_bucket(a, pair.second), BUCKET_SLOTS, hash, where);
     if (slot == NULL) {
         *stashed = true;
-        slot = slot_in(array_stash(a), atomic_load_explicit(&a->stash_used, memory_order_relaxed), hash, where);
+        slot = slot_in(array_stash(a), atomic_load_explicit(&a->stash_used, memory_order_acquire), hash, where);
     }
+    return slot;
+}
+
+/* The slot of an entry that is there. */
+static hash_slot *slot_of(hash_array *a, uint64_t hash, location where, bool *stashed) {
+    CHECK(a != NULL && where != LOCATION_NONE);
+    hash_slot *slot = slot_find(a, hash, where, stashed);
     CHECK(slot != NULL);
     return slot;
 }
+
+bool hash_index_holds(const hash_index *index, uint64_t hash, location where) {
+    const hash_shard *shard = &index->shards[hash_index_shard_of(hash)];
+    CHECK(where != LOCATION_NONE);
+    bool found, stashed, moved;
+    do {
+        hash_array *a = atomic_load_explicit(&shard->array, memory_order_acquire);
+        if (a == NULL) return false;
+        uint64_t version = atomic_load_explicit(&a->version, memory_order_acquire);
+        found = slot_find(a, hash, where, &stashed) != NULL;
+        moved = atomic_load_explicit(&a->version, memory_order_acquire) != version;
+    } while (!found && moved);
+    return found;
+}
+
+/* ---- The writer ---- */
+
+typedef struct collection {
+    location *out;
+    size_t max, count;
+} collection;
+
+static void collect_slots(collection *c, const hash_slot *slots, size_t count, uint64_t hash) {
+    for (size_t i = 0; i < count; i++) {
+        location where = atomic_load_explicit(&slots[i].location, memory_order_relaxed);
+        if (where == LOCATION_NONE || atomic_load_explicit(&slots[i].hash, memory_order_relaxed) != hash) continue;
+        if (c->count < c->max) c->out[c->count] = where;
+        c->count++;
+    }
+}
+
+size_t hash_index_collect(const hash_index *index, uint64_t hash, location *out, size_t max) {
+    hash_array *a = shard_array(&index->shards[hash_index_shard_of(hash)]);
+    if (a == NULL) return 0;
+    collection c = {.out = out, .max = max};
+    bucket_pair pair = hash_buckets(hash, a->buckets);
+    collect_slots(&c, array_bucket(a, pair.first), BUCKET_SLOTS, hash);
+    collect_slots(&c, array_bucket(a, pair.second), BUCKET_SLOTS, hash);
+    collect_slots(&c, array_stash(a), atomic_load_explicit(&a->stash_used, memory_order_relaxed), hash);
+    return c.count;
+}
+
+size_t hash_index_count(const hash_index *index, uint64_t hash) { return hash_index_collect(index, hash, NULL, 0); }
 
 static void entries_changed(hash_shard *shard, uint64_t entries) {
     atomic_store_explicit(&shard->entries, entries, memory_order_relaxed);

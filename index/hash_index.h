@@ -14,8 +14,10 @@
  *  - Readers take no lock: slots are pairs of atomics (hash, location; location 0 is empty), a displacement copies
  *    before it erases, and the shard's version changes around everything that could hide an entry from a reader, who
  *    then looks again. Arrays that growth has replaced are retired to the epoch. A reader is inside the epoch.
- * Lock order: a stripe comes before every lock of the value log; several stripes only by hash_index_lock_all, in
- * ascending order.
+ *  - A change of many entries at one moment is a publication: readers call hash_index_reader_wait when they begin, so
+ *    that nobody sees a part of it.
+ * Lock order: a stripe comes before every lock of the value log; several stripes only by hash_index_lock_stripes (in
+ * ascending order) or hash_index_lock_all, by a thread that has none.
  */
 #ifndef CAIRN_INDEX_HASH_INDEX_H
 #define CAIRN_INDEX_HASH_INDEX_H
@@ -40,6 +42,20 @@ void hash_index_lock(hash_index *index, uint64_t hash);
 void hash_index_unlock(hash_index *index, uint64_t hash);
 void hash_index_lock_all(hash_index *index);
 void hash_index_unlock_all(hash_index *index);
+
+/* Several stripes at once. All zero: none. Unchanged from lock to unlock. */
+typedef struct hash_index_stripes {
+    uint64_t bits[HASH_INDEX_SHARDS / 64];
+} hash_index_stripes;
+
+static inline void hash_index_stripes_add(hash_index_stripes *set, uint64_t hash) {
+    unsigned shard = hash_index_shard_of(hash);
+    set->bits[shard / 64] |= (uint64_t)1 << shard % 64;
+}
+/* More than a few stripes are taken as all of them. */
+void hash_index_lock_stripes(hash_index *index, const hash_index_stripes *set);
+void hash_index_unlock_stripes(hash_index *index, const hash_index_stripes *set);
+
 /* Returns when every writer that held a stripe at the call has released it. */
 void hash_index_quiesce(hash_index *index);
 
@@ -51,16 +67,36 @@ typedef int (*hash_index_match)(void *ctx, location candidate);
  * is one that held at some moment of the call. `match` runs outside all locks of the index and may block. */
 int hash_index_find(const hash_index *index, uint64_t hash, hash_index_match match, void *ctx, location *found);
 
+/* Is this very entry there? Looks at memory only and cannot fail. The caller is inside the epoch or holds the stripe;
+ * without the stripe, `hash` is that of the record that lies at `where`, and the answer held at some moment of the
+ * call.
+ */
+bool hash_index_holds(const hash_index *index, uint64_t hash, location where);
+
 /* How many entries have this hash. Stripe held. */
 size_t hash_index_count(const hash_index *index, uint64_t hash);
+/* The same, and the locations of the first `max` of them. */
+size_t hash_index_collect(const hash_index *index, uint64_t hash, location *out, size_t max);
 
 /* Makes sure that the next hash_index_insert in this hash's shard does not fail. Stripe held. CAIRN_NO_MEMORY: nothing
  * changed. */
 int hash_index_reserve(hash_index *index, uint64_t hash);
+/* The same for the next `count` of them, whatever their hashes. Reservations in one shard do not add up: the count is
+ * that of all inserts to come. */
+int hash_index_reserve_many(hash_index *index, uint64_t hash, size_t count);
 void hash_index_insert(hash_index *index, uint64_t hash, location where); /* stripe held, room reserved */
 void hash_index_replace(hash_index *index, uint64_t hash, location from,
                         location to);                                     /* stripe held, `from` is there */
 void hash_index_remove(hash_index *index, uint64_t hash, location where); /* stripe held, `where` is there */
+
+/* A publication: between begin and end the caller changes any number of entries, whose stripes it holds from before
+ * begin until after end; it takes no lock meanwhile and does not call hash_index_reader_wait. Readers that begin
+ * meanwhile wait, so it should be short. Several at a time are fine. The changes appear at the moment of begin. */
+void hash_index_publish_begin(hash_index *index);
+void hash_index_publish_end(hash_index *index);
+/* Every reader without the stripe calls it at the beginning of each look-up. Waits until no publication is under way;
+ * one load when there is none. Why this is enough: hash_index.c. */
+void hash_index_reader_wait(hash_index *index);
 
 uint64_t hash_index_entries(const hash_index *index); /* any thread; exact when no writer runs */
 uint64_t hash_index_bytes(const hash_index *index);   /* memory held, retired arrays not counted; any thread */

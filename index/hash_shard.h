@@ -53,6 +53,8 @@ struct hash_index {
     _Atomic uint64_t bytes; /* of this struct and of the arrays that are published */
     os_mutex gate;          /* held by whoever holds all stripes; comes before every stripe */
     _Atomic bool gate_closed;
+    _Alignas(64) _Atomic uint32_t publishing; /* publications under way; every reader looks at this line */
+    _Alignas(64) _Atomic uint32_t waiting; /* readers that wait for publishing == 0; publications let them go first */
 };
 
 /* A stripe is held by having its mutex while the gate is open, or by having the gate. The mutex is locked first and the

@@ -18,14 +18,15 @@
 #define FRAMES_MAX (PAYLOAD_MAX / FRAME_BYTES)
 
 /* One write of many records: no more pieces than the system takes, and no longer than a large value alone. */
-#define BATCH_MAX 16
-#define BATCH_BYTES ((uint64_t)1 << 20)
+#define GROUP_MAX 16
+#define GROUP_BYTES ((uint64_t)1 << 20)
 
 struct append_request {
     const vlog_record *record;
     record_header header;
     const uint64_t *frames;
     uint8_t *encoded;     /* header_size bytes */
+    uint64_t features;    /* that the manifest must have first */
     uint64_t gap, offset; /* what a SKIP fills before it; where it begins */
     uint8_t skip[RECORD_SKIP_HEADER_BYTES];
     vlog_appended *out;
@@ -35,13 +36,13 @@ struct append_request {
     append_request *next;
 };
 
-typedef struct batch {
-    append_request *requests[BATCH_MAX];
+typedef struct group {
+    append_request *requests[GROUP_MAX];
     size_t count;
     struct iovec iov[OS_PIECES_MAX];
     int pieces;
     uint64_t end, place, version; /* behind the last request */
-} batch;
+} group;
 
 uint64_t vlog_payload_max(const vlog *log) { return min_u64(PAYLOAD_MAX, log->options.segment_bytes / 4); }
 
@@ -56,7 +57,7 @@ static int start_session(vlog *log, cairn_error *error) {
 }
 
 static int raise_ceiling(vlog *log, cairn_error *error) {
-    if (atomic_load(&log->next_version) + BATCH_MAX <= atomic_load(&log->version_ceiling)) return CAIRN_OK;
+    if (atomic_load(&log->next_version) + GROUP_MAX <= atomic_load(&log->version_ceiling)) return CAIRN_OK;
     os_mutex_lock(&log->manifest_lock);
     int rc = vlog_store_manifest(log, error);
     os_mutex_unlock(&log->manifest_lock);
@@ -76,7 +77,7 @@ static int cut_back(vlog *log, os_file *file, int write_rc, cairn_error *error) 
     return rc;
 }
 
-/* ---- A batch ---- */
+/* ---- A group ---- */
 
 static uint8_t zeros[BLOCK_BYTES]; /* never written */
 
@@ -86,52 +87,53 @@ static uint64_t padding_of(const append_request *q) {
 
 static int pieces_of(const append_request *q) { return 4 + (int)(padding_of(q) / sizeof zeros + 1); }
 
-static void add_piece(batch *b, const void *bytes, uint64_t size) {
-    if (size > 0) b->iov[b->pieces++] = (struct iovec){(void *)(uintptr_t)bytes, size};
+static void add_piece(group *g, const void *bytes, uint64_t size) {
+    if (size > 0) g->iov[g->pieces++] = (struct iovec){(void *)(uintptr_t)bytes, size};
 }
 
 /* Gives the request its numbers, and adds [SKIP and its gap] header payload padding to what is written. */
-static void batch_add(vlog *log, batch *b, append_request *q) {
+static void group_add(vlog *log, group *g, append_request *q) {
     const segment *s = log->active;
     record_header *h = &q->header;
-    CHECK(b->count < BATCH_MAX && b->pieces + pieces_of(q) <= OS_PIECES_MAX);
+    CHECK(g->count < GROUP_MAX && g->pieces + pieces_of(q) <= OS_PIECES_MAX);
     uint64_t durable = atomic_load(&log->durable_place);
-    q->offset = record_align(b->end, h->units);
-    q->gap = q->offset - b->end;
-    if (q->gap > 0) record_encode_skip(q->skip, q->gap / UNIT_BYTES, b->place++, durable, s->seed + b->end);
-    h->place = b->place++;
-    h->version = b->version++;
+    q->offset = record_align(g->end, h->units);
+    q->gap = q->offset - g->end;
+    if (q->gap > 0) record_encode_skip(q->skip, q->gap / UNIT_BYTES, g->place++, durable, s->seed + g->end);
+    h->place = g->place++;
+    h->version = g->version++;
     h->durable_place = durable;
-    record_encode(q->encoded, h, q->record->key, q->frames, s->seed + q->offset);
+    if ((h->flags & RECORD_BATCH) != 0) h->batch = q->record->batch != 0 ? q->record->batch : h->place;
+    record_encode(q->encoded, h, q->record->key, q->frames, q->record->lengths, s->seed + q->offset);
     if (q->gap > 0) {
-        add_piece(b, q->skip, sizeof q->skip);
-        add_piece(b, zeros, q->gap - sizeof q->skip);
+        add_piece(g, q->skip, sizeof q->skip);
+        add_piece(g, zeros, q->gap - sizeof q->skip);
     }
-    add_piece(b, q->encoded, h->header_size);
-    add_piece(b, q->record->payload, q->record->payload_size);
+    add_piece(g, q->encoded, h->header_size);
+    add_piece(g, q->record->payload, q->record->payload_size);
     for (uint64_t padding = padding_of(q); padding > 0;) {
         uint64_t piece = min_u64(padding, sizeof zeros);
-        add_piece(b, zeros, piece);
+        add_piece(g, zeros, piece);
         padding -= piece;
     }
-    b->end = q->offset + h->units * UNIT_BYTES;
-    b->requests[b->count++] = q;
+    g->end = q->offset + h->units * UNIT_BYTES;
+    g->requests[g->count++] = q;
 }
 
-static bool batch_takes(const vlog *log, const batch *b, const append_request *q) {
-    uint64_t bytes = b->end - atomic_load(&log->active->end) + q->header.units * UNIT_BYTES;
-    return b->count < BATCH_MAX && b->pieces + pieces_of(q) <= OS_PIECES_MAX && bytes <= BATCH_BYTES &&
-           vlog_has_room(log, b->end, q->header.units);
+static bool group_takes(const vlog *log, const group *g, const append_request *q) {
+    uint64_t bytes = g->end - atomic_load(&log->active->end) + q->header.units * UNIT_BYTES;
+    return g->count < GROUP_MAX && g->pieces + pieces_of(q) <= OS_PIECES_MAX && bytes <= GROUP_BYTES &&
+           (q->features & ~atomic_load(&log->features)) == 0 && vlog_has_room(log, g->end, q->header.units);
 }
 
-static int batch_write(vlog *log, const batch *b, cairn_error *error) {
+static int group_write(vlog *log, const group *g, cairn_error *error) {
     os_file *file = NULL;
-    if (footer_builder_reserve(&log->builder, 2 * b->count) != CAIRN_OK) {
+    if (footer_builder_reserve(&log->builder, 2 * g->count) != CAIRN_OK) {
         return status_set(error, CAIRN_NO_MEMORY, "no memory for the footer");
     }
     int rc = segment_file(&log->files, log->active, &file, error);
     if (rc != CAIRN_OK) return rc;
-    int os_rc = os_file_writev(file, b->iov, b->pieces, atomic_load(&log->active->end));
+    int os_rc = os_file_writev(file, g->iov, g->pieces, atomic_load(&log->active->end));
     return os_rc == 0 ? CAIRN_OK : cut_back(log, file, os_rc, error);
 }
 
@@ -150,23 +152,27 @@ static void note_in_footer(vlog *log, const append_request *q) {
                                                       .units = h->units,
                                                       .place = h->place,
                                                       .version = h->version,
-                                                      .value_file = q->record->value_file});
+                                                      .value_file = q->record->value_file,
+                                                      .expires_at_ms = h->expires_at_ms,
+                                                      .batch = h->batch,
+                                                      .replaces = h->replaces,
+                                                      .parts = h->type == RECORD_COMMIT ? h->value_size : 0});
 }
 
 /* What is written becomes part of the log. */
-static void batch_commit(vlog *log, const batch *b) {
+static void group_commit(vlog *log, const group *g) {
     segment *s = log->active;
-    for (size_t i = 0; i < b->count; i++) {
-        const append_request *q = b->requests[i];
-        location_kind kind = q->record->type == RECORD_STREAM ? LOCATION_STREAM : LOCATION_VALUE;
+    for (size_t i = 0; i < g->count; i++) {
+        const append_request *q = g->requests[i];
+        location_kind kind = vlog_kind_of(q->header.type, q->header.flags);
         note_in_footer(log, q);
         *q->out =
             (vlog_appended){q->header.place, q->header.version, segment_location(s, q->offset, q->header.units, kind)};
     }
-    atomic_fetch_add(&log->appended_bytes, b->end - atomic_load(&s->end));
-    atomic_store(&s->end, b->end);
-    atomic_store(&log->next_version, b->version);
-    atomic_store(&log->next_place, b->place);
+    atomic_fetch_add(&log->appended_bytes, g->end - atomic_load(&s->end));
+    atomic_store(&s->end, g->end);
+    atomic_store(&log->next_version, g->version);
+    atomic_store(&log->next_place, g->place);
     if (vlog_spare_is_due(log)) atomic_store_explicit(&log->due, true, memory_order_relaxed);
 }
 
@@ -181,6 +187,7 @@ static int prepare(vlog *log, const append_request *q) {
     if (vlog_failed(log)) return vlog_refuse_failed(q->error);
     int rc = vlog_make_room(log, q->header.units, q->error);
     if (rc == CAIRN_OK) rc = start_session(log, q->error);
+    if (rc == CAIRN_OK) rc = vlog_require(log, q->features, q->error);
     return rc == CAIRN_OK ? raise_ceiling(log, q->error) : rc;
 }
 
@@ -193,25 +200,25 @@ static append_request *append_some(vlog *log, append_request *first, bool many) 
         finish(first, rc);
         return next;
     }
-    batch b; /* large: its arrays are not cleared */
-    b.count = 0;
-    b.pieces = 0;
-    b.end = atomic_load(&log->active->end);
-    b.place = atomic_load(&log->next_place);
-    b.version = atomic_load(&log->next_version);
-    batch_add(log, &b, first);
-    while (many && next != NULL && batch_takes(log, &b, next)) {
-        batch_add(log, &b, next);
+    group g; /* large: its arrays are not cleared */
+    g.count = 0;
+    g.pieces = 0;
+    g.end = atomic_load(&log->active->end);
+    g.place = atomic_load(&log->next_place);
+    g.version = atomic_load(&log->next_version);
+    group_add(log, &g, first);
+    while (many && next != NULL && group_takes(log, &g, next)) {
+        group_add(log, &g, next);
         next = next->next;
     }
-    rc = batch_write(log, &b, first->error);
+    rc = group_write(log, &g, first->error);
     if (rc == CAIRN_OK) {
-        batch_commit(log, &b);
-    } else if (b.count > 1) {
+        group_commit(log, &g);
+    } else if (g.count > 1) {
         return append_some(log, first, false); /* what does not fit together may fit alone */
     }
-    for (size_t i = 0; i < b.count; i++) {
-        finish(b.requests[i], rc);
+    for (size_t i = 0; i < g.count; i++) {
+        finish(g.requests[i], rc);
     }
     return next;
 }
@@ -242,8 +249,8 @@ static void hang_in(vlog *log, append_request *q) {
     }
 }
 
-static void append_request_now(vlog *log, append_request *q) {
-    hang_in(log, q);
+/* Returns when the request, which hangs in log->waiting, is done. */
+static void see_to(vlog *log, append_request *q) {
     if (os_mutex_lock_unless(&log->append_lock, &q->done)) {
         append_all(log, take_waiting(log));
         os_mutex_unlock(&log->append_lock);
@@ -259,21 +266,99 @@ static void append_request_now(vlog *log, append_request *q) {
     os_mutex_unlock(&log->append_lock);
 }
 
+static record_header header_of(const vlog_record *r) {
+    record_header h = {.type = r->type,
+                       .flags = r->flags,
+                       .codec = r->codec,
+                       .key_size = r->key_size,
+                       .value_size = r->value_size,
+                       .stored_size = r->payload_size,
+                       .expires_at_ms = r->expires_at_ms,
+                       .dictionary = r->dictionary,
+                       .replaces = r->replaces};
+    if (r->codec != CODEC_RAW) h.flags |= RECORD_PACKED;
+    if (r->expires_at_ms != 0) h.flags |= RECORD_EXPIRES;
+    record_layout(&h);
+    return h;
+}
+
+static uint64_t features_of(const record_header *h, const vlog_record *r) {
+    uint64_t features = 0;
+    if (h->codec != CODEC_RAW || r->file_packed) features |= FEATURE_ZSTD;
+    if (h->codec == CODEC_ZSTD_DICTIONARY) features |= FEATURE_DICTIONARY;
+    if ((h->flags & RECORD_EXPIRES) != 0) features |= FEATURE_EXPIRES;
+    if ((h->flags & RECORD_BATCH) != 0) features |= FEATURE_BATCH;
+    return features;
+}
+
+uint64_t vlog_record_bytes(const vlog_record *r) { return header_of(r).units * UNIT_BYTES; }
+
+/* A request in memory of its own: `bytes` has room for request_bytes. */
+typedef struct request_memory {
+    append_request request;
+    uint8_t bytes[]; /* checksums of the frames, then the encoded header */
+} request_memory;
+
+static size_t request_bytes(const record_header *h) {
+    return 8 * frames_of(record_content_size(h)) + round_up(h->header_size, 8);
+}
+
+static void request_fill(vlog *log, append_request *q, const vlog_record *r, vlog_appended *out, cairn_error *error,
+                         uint64_t *frames, uint8_t *encoded) {
+    uint64_t content = record_content_size(&q->header);
+    CHECK(content <= vlog_payload_max(log));
+    q->record = r;
+    q->features = features_of(&q->header, r);
+    q->frames = frames;
+    q->encoded = encoded;
+    q->out = out;
+    q->error = error;
+    frames_compute(frames, r->codec == CODEC_RAW ? r->payload : r->value, content);
+}
+
 int vlog_append(vlog *log, const vlog_record *r, vlog_appended *out, cairn_error *error) {
-    CHECK(r->payload_size <= vlog_payload_max(log) && r->key_size >= 1 && r->key_size <= RECORD_KEY_MAX);
     uint64_t frames[FRAMES_MAX];
-    uint8_t small[BLOCK_BYTES];
-    append_request q = {.record = r, .frames = frames, .encoded = small, .out = out, .error = error};
-    frames_compute(frames, r->payload, r->payload_size);
-    q.header = (record_header){.type = r->type,
-                               .flags = r->flags,
-                               .key_size = r->key_size,
-                               .value_size = r->value_size,
-                               .stored_size = r->payload_size};
-    record_layout(&q.header);
-    if (q.header.header_size > sizeof small) q.encoded = malloc(q.header.header_size);
-    if (q.encoded == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory for the header of a record");
-    append_request_now(log, &q);
-    if (q.encoded != small) free(q.encoded);
+    uint8_t small[BLOCK_BYTES], *encoded = small;
+    append_request q = {.header = header_of(r)};
+    if (q.header.header_size > sizeof small) encoded = malloc(q.header.header_size);
+    if (encoded == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory for the header of a record");
+    request_fill(log, &q, r, out, error, frames, encoded);
+    hang_in(log, &q);
+    see_to(log, &q);
+    if (encoded != small) free(encoded);
     return q.rc;
+}
+
+static request_memory *request_new(vlog *log, const vlog_record *r, vlog_appended *out, cairn_error *error) {
+    record_header h = header_of(r);
+    request_memory *m = malloc(sizeof *m + request_bytes(&h));
+    if (m == NULL) return NULL;
+    m->request = (append_request){.header = h};
+    uint64_t *frames = (uint64_t *)(void *)m->bytes;
+    request_fill(log, &m->request, r, out, error, frames, m->bytes + 8 * frames_of(record_content_size(&h)));
+    return m;
+}
+
+int vlog_append_many(vlog *log, const vlog_record *records, size_t count, vlog_appended *out, cairn_error *error) {
+    request_memory *m[VLOG_APPEND_MANY];
+    size_t made = 0;
+    int rc = CAIRN_OK;
+    CHECK(count <= VLOG_APPEND_MANY);
+    while (made < count && (m[made] = request_new(log, &records[made], &out[made], error)) != NULL)
+        made++;
+    if (made < count) {
+        rc = status_set(error, CAIRN_NO_MEMORY, "no memory for the headers of records");
+    } else {
+        for (size_t i = 0; i < count; i++) {
+            hang_in(log, &m[i]->request);
+        }
+        for (size_t i = 0; i < count; i++) {
+            see_to(log, &m[i]->request);
+            if (rc == CAIRN_OK) rc = m[i]->request.rc;
+        }
+    }
+    for (size_t i = 0; i < made; i++) {
+        free(m[i]);
+    }
+    return rc;
 }

@@ -25,8 +25,13 @@ bool file_name_parse(const char *name, uint64_t *id, char suffix[4]) {
         if (digit == NULL) return false;
         value = value << 4 | (uint64_t)(digit - digits);
     }
+    static const char *const known[] = {"seg", "val", "tab", "dic"};
     const char *letters = name + ID_DIGITS + 1;
-    if (strcmp(letters, "seg") != 0 && strcmp(letters, "val") != 0 && strcmp(letters, "tab") != 0) return false;
+    bool is_known = false;
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        is_known = is_known || strcmp(letters, known[i]) == 0;
+    }
+    if (!is_known) return false;
     *id = value;
     memcpy(suffix, letters, SUFFIX_LETTERS + 1);
     return true;

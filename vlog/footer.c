@@ -14,7 +14,7 @@
 #include "src/os/os_memory.h"
 #include "vlog/record.h"
 
-#define ENTRY_BYTES_MAX (2 + 16 + 4 * VARINT_SIZE_MAX)
+#define ENTRY_BYTES_MAX (2 + 16 + 7 * VARINT_SIZE_MAX)
 #define ENTRY_BYTES_MIN 4  /* a SKIP with small numbers */
 #define RECORD_UNITS_MIN 2 /* fixed part and one byte of key */
 #define PADDING_MAX 7u
@@ -70,6 +70,8 @@ int footer_builder_restore(footer_builder *b, const uint8_t *entries, size_t siz
     return CAIRN_OK;
 }
 
+static bool entry_has_key(const footer_entry *e) { return e->type != RECORD_SKIP && e->type != RECORD_COMMIT; }
+
 void footer_builder_add(footer_builder *b, const footer_entry *entry) {
     CHECK(b->capacity - b->size >= ENTRY_BYTES_MAX);
     CHECK(entry->offset == b->next_offset && entry->units >= 1);
@@ -79,7 +81,7 @@ void footer_builder_add(footer_builder *b, const footer_entry *entry) {
     uint8_t *next = b->bytes + b->size;
     *next++ = entry->type;
     *next++ = entry->flags;
-    if (entry->type != RECORD_SKIP) {
+    if (entry_has_key(entry)) {
         le64_put(next, entry->hash.index);
         le64_put(next + 8, entry->hash.check);
         next += 16;
@@ -94,6 +96,10 @@ void footer_builder_add(footer_builder *b, const footer_entry *entry) {
         b->highest_version = max_u64(b->highest_version, entry->version);
     }
     if (entry->type == RECORD_STREAM) next = varint_put(next, entry->value_file);
+    if ((entry->flags & RECORD_EXPIRES) != 0) next = varint_put(next, entry->expires_at_ms);
+    if ((entry->flags & RECORD_BATCH) != 0) next = varint_put(next, entry->place - entry->batch);
+    if ((entry->flags & RECORD_REPLACES) != 0) next = varint_put(next, entry->place - entry->replaces);
+    if (entry->type == RECORD_COMMIT) next = varint_put(next, entry->parts);
 
     b->size = (size_t)(next - b->bytes);
     b->count++;
@@ -173,6 +179,21 @@ bool footer_reader_init(footer_reader *r, const footer_trailer *t, const uint8_t
     return true;
 }
 
+/* What the flags say that there is. */
+static const uint8_t *decode_extras(footer_entry *e, const uint8_t *in, const uint8_t *end) {
+    uint64_t step;
+    if ((e->flags & RECORD_EXPIRES) != 0 && (in = varint_get(in, end, &e->expires_at_ms)) == NULL) return NULL;
+    if ((e->flags & RECORD_BATCH) != 0) {
+        if ((in = varint_get(in, end, &step)) == NULL || step >= e->place) return NULL;
+        e->batch = e->place - step;
+    }
+    if ((e->flags & RECORD_REPLACES) != 0) {
+        if ((in = varint_get(in, end, &step)) == NULL || step == 0 || step > e->place - e->batch) return NULL;
+        e->replaces = e->place - step;
+    }
+    return e->type == RECORD_COMMIT ? varint_get(in, end, &e->parts) : in;
+}
+
 /* The bytes of one entry; NULL when they are not one. Says nothing yet about what the numbers mean. */
 static const uint8_t *decode_entry(const footer_reader *r, footer_entry *e) {
     const uint8_t *in = r->next;
@@ -180,7 +201,7 @@ static const uint8_t *decode_entry(const footer_reader *r, footer_entry *e) {
     e->type = *in++;
     e->flags = *in++;
     bool skip = e->type == RECORD_SKIP;
-    if (!skip) {
+    if (entry_has_key(e)) {
         if (r->end - in < 16) return NULL;
         e->hash = (key_hash){.index = le64_get(in), .check = le64_get(in + 8)};
         in += 16;
@@ -193,16 +214,18 @@ static const uint8_t *decode_entry(const footer_reader *r, footer_entry *e) {
         if ((in = varint_get(in, r->end, &version_step)) == NULL) return NULL;
         e->version = r->previous_version + unzigzag(version_step);
     }
-    if (e->type == RECORD_STREAM) in = varint_get(in, r->end, &e->value_file);
-    return in;
+    if (e->type == RECORD_STREAM && (in = varint_get(in, r->end, &e->value_file)) == NULL) return NULL;
+    return decode_extras(e, in, r->end);
 }
 
 /* A record of this type, flags and length may stand at this offset. */
 static bool entry_is_possible(const footer_entry *e) {
     if (e->type == RECORD_SKIP) return e->flags == 0 && e->units >= 1;
-    if (e->type != RECORD_PUT && e->type != RECORD_DELETE && e->type != RECORD_STREAM) return false;
-    if ((e->flags & ~RECORD_COLLIDES) != 0 || e->version == 0) return false;
+    if (e->type < RECORD_PUT || e->type > RECORD_COMMIT) return false;
+    if (!record_flags_agree(e->type, e->flags) || e->version == 0) return false;
     if ((e->type == RECORD_STREAM) != (e->value_file != 0)) return false;
+    if ((e->type == RECORD_COMMIT) != (e->parts != 0)) return false;
+    if (((e->flags & RECORD_EXPIRES) != 0) != (e->expires_at_ms != 0)) return false;
     if (e->units < RECORD_UNITS_MIN || length_round(e->units) != e->units) return false;
     return record_align(e->offset, e->units) == e->offset &&
            (e->units * UNIT_BYTES < RECORD_BLOCK_ALIGNED_BYTES || e->units * UNIT_BYTES % BLOCK_BYTES == 0);

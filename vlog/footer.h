@@ -14,7 +14,11 @@ typedef struct footer_entry {
     uint8_t type, flags;
     key_hash hash;
     uint64_t offset, units, place, version;
-    uint64_t value_file; /* STREAM only, else 0 */
+    uint64_t value_file;    /* STREAM only, else 0 */
+    uint64_t expires_at_ms; /* with RECORD_EXPIRES, else 0 */
+    uint64_t batch;         /* with RECORD_BATCH, else 0 */
+    uint64_t replaces;      /* with RECORD_REPLACES, else 0 */
+    uint64_t parts;         /* COMMIT only, else 0 */
 } footer_entry;
 
 /* Grows with the active segment; encodes as it goes, some 22 bytes a record. One thread at a time. Its memory is pages

@@ -11,6 +11,8 @@ static bool is_leftover(vlog *log, const char *name, bool (*wanted)(void *ctx, u
     if (strcmp(name, MANIFEST_NEW_NAME) == 0) return true;
     if (!file_name_parse(name, &id, suffix)) return false;
     if (strcmp(suffix, "val") == 0) return !wanted(ctx, id);
+    /* An installed dictionary may be needed by any record; one of a later id was never installed. */
+    if (strcmp(suffix, "dic") == 0) return id > log->manifest.dictionary;
     return strcmp(suffix, "tab") == 0 || manifest_find(&log->manifest, id) == NULL;
 }
 

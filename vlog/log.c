@@ -62,6 +62,7 @@ int vlog_open(vlog **out, const vlog_options *options, cairn_error *error) {
     os_mutex_init(&log->append_lock);
     os_mutex_init(&log->manifest_lock);
     os_mutex_init(&log->sync_lock);
+    os_mutex_init(&log->dictionary_lock);
     os_cond_init(&log->prepared);
     os_cond_init(&log->served);
     os_cond_init(&log->sync_done);
@@ -69,6 +70,8 @@ int vlog_open(vlog **out, const vlog_options *options, cairn_error *error) {
     footer_builder_init(&log->builder, SEGMENT_DATA_OFFSET);
     manifest_init(&log->manifest, options->store_id);
     int rc = segment_map_init(&log->map);
+    if (rc == CAIRN_OK) rc = packer_new(&log->packer);
+    log->env.packer = log->packer;
     if (rc != CAIRN_OK) {
         rc = status_set(error, rc, "no memory for the value log");
         goto failed;
@@ -79,9 +82,11 @@ int vlog_open(vlog **out, const vlog_options *options, cairn_error *error) {
     if (rc != CAIRN_OK) goto failed;
     log->next_id = log->manifest.next_id;
     atomic_store(&log->version_ceiling, log->manifest.version_ceiling);
+    atomic_store(&log->features, log->manifest.features);
     atomic_store(&log->next_version, log->manifest.version_ceiling);
     atomic_store(&log->next_place, 1);
     atomic_store(&log->durable_place, log->manifest.durable_place);
+    vlog_load_current_dictionary(log);
     *out = log;
     return CAIRN_OK;
 failed:
@@ -102,6 +107,9 @@ void vlog_close(vlog *log) {
     os_cond_destroy(&log->sync_done);
     os_cond_destroy(&log->prepared);
     os_cond_destroy(&log->served);
+    vlog_dictionaries_release(log);
+    packer_free(log->packer);
+    os_mutex_destroy(&log->dictionary_lock);
     os_mutex_destroy(&log->sync_lock);
     os_mutex_destroy(&log->manifest_lock);
     os_mutex_destroy(&log->append_lock);

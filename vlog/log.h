@@ -6,6 +6,7 @@
  *   manifest  the manifest and its replacement; a few milliseconds of syncs
  *   sync      who leads a sync and who waits; never held during one
  *   files     the cache of open segment files (vlog/segment.h); innermost
+ *   dictionaries  those that were loaded (vlog/packing.c); innermost
  * Reads take none of them: the caller is inside the epoch.
  *
  * A failed sync is final (rule 12): `failed` is set, and every append and sync from then on is CAIRN_FAILED.
@@ -15,6 +16,7 @@
 
 #include "include/cairn.h"
 #include "src/base/keyhash.h"
+#include "vlog/pack.h"
 #include "vlog/record.h"
 #include "vlog/segment.h"
 #include "vlog/value_file.h"
@@ -31,6 +33,8 @@ typedef struct vlog_options {
     uint64_t hash_mask;     /* see key_hash_of */
     uint64_t segment_bytes; /* whole granules */
     bool no_windows;        /* every read is one of the file; see vlog/warm.h */
+    enum { VLOG_PACK_NEVER, VLOG_PACK_BY_DICTIONARY, VLOG_PACK_ALWAYS } packing; /* which values are compressed */
+    int pack_level;
     size_t open_files_max;
     void (*log)(void *ctx, int level, const char *message); /* never NULL */
     void *log_ctx;
@@ -50,6 +54,7 @@ typedef struct vlog_event {
     key_hash hash;
     uint64_t place, version;
     location where;
+    uint64_t expires_at_ms; /* 0: never */
 } vlog_event;
 typedef int (*vlog_apply)(void *ctx, const vlog_event *event, cairn_error *error);
 
@@ -63,9 +68,9 @@ typedef struct vlog_recovered {
     uint64_t trimmed;        /* bytes behind the cut */
 } vlog_recovered;
 
-/* Gives every event from start->place on to `apply`, in order of place, finds the cut, and, in a writable log, makes
- * the log end there durably. CAIRN_CORRUPT when something that was durable is missing or damaged; nothing is changed
- * then. */
+/* Gives every event from start->place on to `apply`, in the order in which they count (parts of a batch with its
+ * COMMIT, or never), finds the cut, and, in a writable log, makes the log end there durably. CAIRN_CORRUPT when
+ * something that was durable is missing or damaged; nothing is changed then. */
 int vlog_recover(vlog *log, const vlog_start *start, vlog_apply apply, void *ctx, vlog_recovered *result,
                  cairn_error *error);
 
@@ -89,14 +94,22 @@ int vlog_remove_leftovers(vlog *log, bool (*wanted)(void *ctx, uint64_t value_fi
 int vlog_prepare(vlog *log, cairn_error *error);
 
 typedef struct vlog_record {
-    uint8_t type, flags;
+    uint8_t type, flags; /* of the flags COLLIDES, BATCH and REPLACES; the others follow from what is set below */
     key_hash hash;
     const void *key;
     uint32_t key_size;
-    const void *payload; /* value, or the descriptor of a STREAM */
+    const void *payload; /* value, compressed or not, or the descriptor of a STREAM */
     uint64_t payload_size;
     uint64_t value_size;
     uint64_t value_file; /* id in a STREAM */
+    bool file_packed;    /* the frames in that file are compressed */
+    uint64_t expires_at_ms;
+    uint8_t codec;           /* not raw: the next three */
+    const void *value;       /* uncompressed */
+    const uint32_t *lengths; /* stored length of each frame */
+    uint64_t dictionary;
+    uint64_t batch;    /* with BATCH: place of its first part; 0: this one is it */
+    uint64_t replaces; /* with REPLACES */
 } vlog_record;
 
 typedef struct vlog_appended {
@@ -107,9 +120,29 @@ typedef struct vlog_appended {
 /* Larger payloads belong into a value file. */
 uint64_t vlog_payload_max(const vlog *log);
 
+/* Compresses the record's value (its payload, raw so far) where that is wanted and worth it, and points the record to
+ * the result, which packed_release frees after the append. */
+int vlog_pack(vlog *log, vlog_record *record, packed *packed, cairn_error *error);
+
+/* A dictionary as a durable file, which nothing names yet; *out stays the log's. Then either of the others: from now on
+ * new values use it; or the file goes. */
+int vlog_dictionary_make(vlog *log, const void *content, size_t size, uint64_t *id, const dictionary **out,
+                         cairn_error *error);
+int vlog_dictionary_install(vlog *log, uint64_t id, const dictionary *d, cairn_error *error); /* unless one is later */
+void vlog_dictionary_discard(vlog *log, uint64_t id);
+const dictionary *vlog_current_dictionary(const vlog *log); /* NULL: none */
+
+/* Bytes of log that the record will take, but for a SKIP before it. */
+uint64_t vlog_record_bytes(const vlog_record *record);
+
 /* When it returns CAIRN_OK the record is written (safe from a process crash), in the order of its place. CAIRN_FULL and
  * other failures leave nothing behind. The caller holds the stripe of the key. */
 int vlog_append(vlog *log, const vlog_record *record, vlog_appended *out, cairn_error *error);
+
+/* The same for up to VLOG_APPEND_MANY records, in that order, with as few writes as they fit. On failure any of them
+ * may have been appended. */
+#define VLOG_APPEND_MANY 16
+int vlog_append_many(vlog *log, const vlog_record *records, size_t count, vlog_appended *out, cairn_error *error);
 
 /* Returns when every place below `place` is durable. Threads that wait share a sync. Waits for others, holds no lock of
  * the caller's (no stripe). */
@@ -129,6 +162,8 @@ bool vlog_upkeep_due(const vlog *log); /* there is something to do; no lock */
 /* An id for a new value file, never used before. */
 int vlog_new_file_id(vlog *log, uint64_t *id, cairn_error *error);
 const value_file_env *vlog_value_env(const vlog *log);
+/* How a value file is to be compressed, in *options; NULL: not at all. */
+const pack_options *vlog_file_packing(const vlog *log, pack_options *options);
 uint64_t vlog_reclaim_epoch(vlog *log);
 
 /* ---- Reading: inside the epoch ---- */
@@ -154,7 +189,8 @@ static inline const uint8_t *vlog_head_key(const vlog_head *head) { return recor
 void vlog_head_move(vlog_head *to, vlog_head *from);
 int vlog_head_refresh(vlog *log, vlog_head *head, cairn_error *error);
 
-/* Reads [offset, offset + size) of the payload, which lies inside it, and verifies the frames that it touches. */
+/* Reads [offset, offset + size) of the payload's content (what it is once its frames are decoded), which lies inside
+ * it, and verifies the frames that it touches. */
 int vlog_payload_read(vlog *log, const vlog_head *head, void *buf, uint64_t size, uint64_t offset, cairn_error *error);
 
 /* The payload where it lies (it is not empty), verified. May outlive the epoch. */

@@ -5,6 +5,7 @@
 
 #include "vlog/footer.h"
 #include "vlog/log.h"
+#include "vlog/pack.h"
 
 #include <stdatomic.h>
 
@@ -22,6 +23,13 @@ struct vlog {
     value_file_env env;   /* fixed */
     segment_map map;
     segment_files files;
+
+    packer *packer; /* fixed */
+
+    os_mutex dictionary_lock;  /* innermost */
+    dictionary **dictionaries; /* dictionary_lock; those that were needed so far, in no order; freed at close */
+    size_t dictionary_count;   /* dictionary_lock */
+    _Atomic(const dictionary *) current_dictionary; /* for new values; NULL: none */
 
     _Atomic(append_request *) waiting; /* appends that whoever holds the append lock does as well; see append.c */
     os_mutex append_lock;
@@ -44,6 +52,7 @@ struct vlog {
     uint64_t resumed_sequence;        /* of the manifest, when this session began with a clean log; else 0 */
     uint64_t next_id;                 /* manifest: below manifest.next_id, which is what no crash forgets */
     _Atomic uint64_t version_ceiling; /* written under manifest: what the durable manifest says */
+    _Atomic uint64_t features;        /* likewise */
 
     os_mutex sync_lock;
     os_cond sync_done;
@@ -73,17 +82,36 @@ bool vlog_spare_is_due(const vlog *log);
 
 /* roll.c; manifest lock held: raises the ceiling and replaces the manifest. A failed sync fails the log. */
 int vlog_store_manifest(vlog *log, cairn_error *error);
+/* roll.c; manifest lock not held: makes sure that the durable manifest has these features. */
+int vlog_require(vlog *log, uint64_t features, cairn_error *error);
 /* Puts what a full segment has become into its row of the manifest. Manifest lock held. */
 void vlog_manifest_seal(vlog *log, const segment *s);
 
 /* read.c: segment, file and offset of a location; CAIRN_CORRUPT when no record can be there. Inside the epoch. */
 int vlog_locate(vlog *log, location where, segment **s, os_file **file, uint64_t *offset, cairn_error *error);
+/* read.c: bytes of records; CAIRN_CORRUPT when the file ends before. */
+int vlog_read_exactly(segment *s, os_file *file, void *buf, size_t size, uint64_t offset, cairn_error *error);
+/* read_packed.c: as vlog_payload_read, of compressed frames. */
+int vlog_packed_read(vlog *log, const vlog_head *head, void *buf, uint64_t size, uint64_t offset, cairn_error *error);
+
+/* packing.c: a dictionary by its id, loaded on first use and kept until the log is closed. */
+int vlog_dictionary(vlog *log, uint64_t id, const dictionary **out, cairn_error *error);
+void vlog_dictionaries_release(vlog *log);
+void vlog_load_current_dictionary(vlog *log);
 
 /* sync.c: syncs whatever may need it, footers included, also when no record is waiting. */
 int vlog_sync_files(vlog *log, cairn_error *error);
 
 /* recover.c: reads and checks the trailer of a file of that size: 1 usable, 0 damaged or none, or a code. */
 int vlog_read_trailer(const segment *s, os_file *file, uint64_t file_size, footer_trailer *t, cairn_error *error);
+
+/* The kind of a record's location. */
+static inline location_kind vlog_kind_of(uint8_t type, uint8_t flags) {
+    unsigned kind = type == RECORD_STREAM          ? LOCATION_STREAM
+                    : (flags & RECORD_PACKED) != 0 ? LOCATION_PACKED
+                                                   : LOCATION_VALUE;
+    return (location_kind)((flags & RECORD_EXPIRES) != 0 ? kind | LOCATION_EXPIRES : kind);
+}
 
 /* A full segment has its footer and takes no more records. Append lock held. */
 static inline bool segment_full(const segment *s) { return s->sealed_size != 0; }

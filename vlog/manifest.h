@@ -13,6 +13,14 @@
 
 enum { SEGMENT_OPEN = 1, SEGMENT_SEALED = 2 };
 
+/* Bits of the incompatible features: each is set durably before the first record that it stands for is written, so a
+ * build that does not know it refuses the store instead of misreading it. */
+#define FEATURE_ZSTD ((uint64_t)1)       /* codec 1: compressed frames, in records and value files */
+#define FEATURE_DICTIONARY ((uint64_t)2) /* codec 2, and dictionary files */
+#define FEATURE_EXPIRES ((uint64_t)4)    /* records with an expiry */
+#define FEATURE_BATCH ((uint64_t)8)      /* parts of batches, and COMMIT */
+#define FEATURES_KNOWN (FEATURE_ZSTD | FEATURE_DICTIONARY | FEATURE_EXPIRES | FEATURE_BATCH)
+
 typedef struct manifest_segment {
     uint64_t id, generation, base_granule, granules;
     uint32_t state;
@@ -21,7 +29,8 @@ typedef struct manifest_segment {
 
 typedef struct manifest {
     uint8_t store_id[16];
-    uint64_t compatible_features, sequence, reclaim_epoch, next_id, version_ceiling, durable_place;
+    uint64_t features, compatible_features, sequence, reclaim_epoch, next_id, version_ceiling, durable_place;
+    uint64_t dictionary;        /* id of the dictionary for new values; 0: none */
     manifest_segment *segments; /* ascending id; owned */
     size_t count, capacity;
 } manifest;

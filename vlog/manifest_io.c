@@ -35,7 +35,8 @@ enum header_field {
     AT_NEXT_ID = 72,
     AT_VERSION_CEILING = 80,
     AT_SEGMENT_COUNT = 88,
-    AT_DURABLE_PLACE = 96
+    AT_DURABLE_PLACE = 96,
+    AT_DICTIONARY = 104 /* with its feature bit, else reserved */
 };
 
 enum segment_field {
@@ -60,6 +61,7 @@ static void encode_header(uint8_t *out, const manifest *m) {
     le16_put(out + AT_MINOR, FORMAT_MINOR);
     le32_put(out + AT_HEADER_SIZE, HEADER_BYTES);
     memcpy(out + AT_STORE_ID, m->store_id, sizeof m->store_id);
+    le64_put(out + AT_INCOMPATIBLE, m->features);
     le64_put(out + AT_COMPATIBLE, m->compatible_features);
     le64_put(out + AT_SEQUENCE, m->sequence);
     le64_put(out + AT_RECLAIM_EPOCH, m->reclaim_epoch);
@@ -67,6 +69,7 @@ static void encode_header(uint8_t *out, const manifest *m) {
     le64_put(out + AT_VERSION_CEILING, m->version_ceiling);
     le64_put(out + AT_SEGMENT_COUNT, m->count);
     le64_put(out + AT_DURABLE_PLACE, m->durable_place);
+    le64_put(out + AT_DICTIONARY, m->dictionary);
 }
 
 static void encode_segment(uint8_t *out, const manifest_segment *s) {
@@ -142,9 +145,10 @@ static int check_header(const uint8_t *in, size_t size, const uint8_t store_id[1
         return damaged(error, AT_CHECKSUM, "wrong checksum");
     if (le16_get(in + AT_MAJOR) != FORMAT_MAJOR) return damaged(error, AT_MAJOR, "impossible format version");
     uint64_t features = le64_get(in + AT_INCOMPATIBLE);
-    if (features != 0) {
+    if ((features & ~FEATURES_KNOWN) != 0) {
         return status_set_at(error, CAIRN_UNSUPPORTED, 0, AT_INCOMPATIBLE,
-                             MANIFEST_NAME ": features 0x%llx are unknown to this build", (unsigned long long)features);
+                             MANIFEST_NAME ": features 0x%llx are unknown to this build",
+                             (unsigned long long)(features & ~FEATURES_KNOWN));
     }
     if (le32_get(in + AT_HEADER_SIZE) != HEADER_BYTES) return damaged(error, AT_HEADER_SIZE, "wrong header size");
     uint64_t bytes;
@@ -152,7 +156,7 @@ static int check_header(const uint8_t *in, size_t size, const uint8_t store_id[1
         return damaged(error, AT_SEGMENT_COUNT, "the number of segments does not fit the file's size");
     if (le64_get(in + AT_NEXT_ID) == 0) return damaged(error, AT_NEXT_ID, "impossible next id");
     if (le64_get(in + AT_VERSION_CEILING) == 0) return damaged(error, AT_VERSION_CEILING, "impossible version ceiling");
-    static const unsigned counters[] = {AT_SEQUENCE, AT_NEXT_ID, AT_VERSION_CEILING, AT_DURABLE_PLACE};
+    static const unsigned counters[] = {AT_SEQUENCE, AT_NEXT_ID, AT_VERSION_CEILING, AT_DURABLE_PLACE, AT_DICTIONARY};
     for (size_t i = 0; i < sizeof counters / sizeof counters[0]; i++) {
         if (le64_get(in + counters[i]) >= COUNTER_LIMIT) return damaged(error, counters[i], "impossible counter");
     }
@@ -204,7 +208,9 @@ static int decode(manifest *m, const uint8_t *in, size_t size, uint64_t salt, ca
     int rc = check_beginning(in, size, error);
     if (rc == CAIRN_OK) rc = check_header(in, size, m->store_id, salt, error);
     if (rc != CAIRN_OK) return rc;
+    m->features = le64_get(in + AT_INCOMPATIBLE);
     m->compatible_features = le64_get(in + AT_COMPATIBLE);
+    m->dictionary = le64_get(in + AT_DICTIONARY);
     m->sequence = le64_get(in + AT_SEQUENCE);
     m->reclaim_epoch = le64_get(in + AT_RECLAIM_EPOCH);
     m->next_id = le64_get(in + AT_NEXT_ID);

@@ -27,7 +27,7 @@ int vlog_locate(vlog *log, location where, segment **s, os_file **file, uint64_t
     return segment_file(&log->files, *s, file, error);
 }
 
-static int read_exactly(segment *s, os_file *file, void *buf, size_t size, uint64_t offset, cairn_error *error) {
+int vlog_read_exactly(segment *s, os_file *file, void *buf, size_t size, uint64_t offset, cairn_error *error) {
     size_t got = 0;
     int rc = segment_read(s, file, buf, size, offset, &got);
     if (rc != 0) {
@@ -70,7 +70,7 @@ int vlog_head_read(vlog *log, location where, size_t want, vlog_head *head, cair
     size_t size = min_u64(units * UNIT_BYTES, max_u64(want, RECORD_FIXED_BYTES));
     for (;;) {
         if (size > sizeof head->inline_bytes) rc = grow_head(head, size, error);
-        if (rc == CAIRN_OK) rc = read_exactly(head->segment, head->file, head->bytes, size, head->offset, error);
+        if (rc == CAIRN_OK) rc = vlog_read_exactly(head->segment, head->file, head->bytes, size, head->offset, error);
         if (rc != CAIRN_OK) return rc;
         head->have = size;
         switch (decode(&head->header, head->bytes, size, head->segment, head->offset, units)) {
@@ -118,8 +118,8 @@ static int read_part(const vlog_head *head, uint8_t *out, uint64_t size, uint64_
     size_t length = min_u64(FRAME_BYTES, head->header.stored_size - begin);
     uint8_t *buffer = malloc(length);
     if (buffer == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory to read a frame");
-    int rc =
-        read_exactly(head->segment, head->file, buffer, length, head->offset + head->header.header_size + begin, error);
+    int rc = vlog_read_exactly(head->segment, head->file, buffer, length,
+                               head->offset + head->header.header_size + begin, error);
     if (rc == CAIRN_OK && frames_verify(table_entry(head->bytes, &head->header, frame), buffer, length) != UINT64_MAX) {
         rc = bad_frame(head, frame, error);
     }
@@ -136,7 +136,7 @@ static int read_whole(const vlog_head *head, uint8_t *out, uint64_t size, uint64
     for (uint64_t done = 0; done < size;) {
         size_t piece = min_u64(warm ? FRAME_BYTES : IO_PIECE_BYTES, size - done);
         uint64_t frame = (offset + done) / FRAME_BYTES;
-        int rc = read_exactly(head->segment, head->file, out + done, piece, begin + done, error);
+        int rc = vlog_read_exactly(head->segment, head->file, out + done, piece, begin + done, error);
         if (rc != CAIRN_OK) return rc;
         uint64_t bad = frames_verify(table_entry(head->bytes, &head->header, frame), out + done, piece);
         if (bad != UINT64_MAX) return bad_frame(head, frame + bad, error);
@@ -146,9 +146,9 @@ static int read_whole(const vlog_head *head, uint8_t *out, uint64_t size, uint64
 }
 
 int vlog_payload_read(vlog *log, const vlog_head *head, void *buf, uint64_t size, uint64_t offset, cairn_error *error) {
-    (void)log;
-    uint64_t stored = head->header.stored_size, end = offset + size;
+    uint64_t stored = record_content_size(&head->header), end = offset + size;
     CHECK(offset <= stored && size <= stored - offset);
+    if (head->header.codec != CODEC_RAW) return vlog_packed_read(log, head, buf, size, offset, error);
     uint8_t *out = buf;
     int rc = CAIRN_OK;
     while (rc == CAIRN_OK && offset < end) {
@@ -177,12 +177,12 @@ int vlog_record_read(vlog *log, location where, record_header *header, uint8_t *
     if (bytes == NULL)
         return status_set(error, CAIRN_NO_MEMORY, "no memory for a record of %llu bytes", (unsigned long long)length);
     size_t have = min_u64(length, IO_PIECE_BYTES);
-    rc = read_exactly(head.segment, head.file, bytes, have, head.offset, error);
+    rc = vlog_read_exactly(head.segment, head.file, bytes, have, head.offset, error);
     if (rc != CAIRN_OK) goto done;
     record_check check = decode(&head.header, bytes, have, head.segment, head.offset, location_units(where));
     if (check == RECORD_SHORT && head.header.header_size > have) {
-        rc = read_exactly(head.segment, head.file, bytes + have, head.header.header_size - have, head.offset + have,
-                          error);
+        rc = vlog_read_exactly(head.segment, head.file, bytes + have, head.header.header_size - have,
+                               head.offset + have, error);
         if (rc != CAIRN_OK) goto done;
         have = head.header.header_size;
         check = decode(&head.header, bytes, have, head.segment, head.offset, location_units(where));

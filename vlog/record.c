@@ -13,7 +13,6 @@
 #include "src/base/codec.h"
 #include "src/base/location.h"
 
-#define CODEC_RAW 0u
 #define STREAM_PAYLOAD_BYTES 64u /* a value_descriptor */
 #define BLOCK_UNITS (BLOCK_BYTES / UNIT_BYTES)
 #define BLOCK_ALIGNED_UNITS (RECORD_BLOCK_ALIGNED_BYTES / UNIT_BYTES)
@@ -40,7 +39,8 @@ enum field_offset {
 _Static_assert(AT_STORED_SIZE == RECORD_SKIP_HEADER_BYTES, "a SKIP ends before the stored size");
 _Static_assert(AT_KEY == RECORD_FIXED_BYTES, "the key follows the fixed part");
 _Static_assert(RECORD_KEY_MAX == CAIRN_KEY_SIZE_MAX, "every key fits a record");
-_Static_assert(RECORD_FIXED_BYTES + RECORD_KEY_MAX + 8 * (RECORD_PAYLOAD_MAX / FRAME_BYTES) + 16 <= RECORD_HEADER_MAX,
+_Static_assert(RECORD_FIXED_BYTES + RECORD_KEY_MAX + 12 * (RECORD_PAYLOAD_MAX / FRAME_BYTES) + 24 + BLOCK_BYTES <=
+                   RECORD_HEADER_MAX,
                "the longest key and the longest table fit the longest header");
 
 uint64_t file_seed(uint64_t salt, uint64_t id, uint64_t generation) {
@@ -63,15 +63,24 @@ uint32_t record_header_size(uint32_t key_size, uint64_t frames, bool on_block) {
     return (uint32_t)round_up(record_table_offset(key_size) + 8 * frames, on_block ? BLOCK_BYTES : 16);
 }
 
+/* The numbers behind the frame table, in this order. */
+static size_t tail_bytes(const record_header *h) {
+    return 8u * ((h->codec == CODEC_ZSTD_DICTIONARY) + ((h->flags & RECORD_BATCH) != 0) +
+                 ((h->flags & RECORD_REPLACES) != 0));
+}
+
+static size_t tail_offset(const record_header *h) {
+    return record_table_offset(h->key_size) + record_table_step(h->codec) * frames_of(record_content_size(h));
+}
+
 void record_layout(record_header *header) {
-    CHECK(header->type != RECORD_SKIP && header->stored_size <= RECORD_PAYLOAD_MAX);
-    CHECK(header->key_size >= 1 && header->key_size <= RECORD_KEY_MAX);
-    uint64_t frames = frames_of(header->stored_size);
-    header->header_size = record_header_size(header->key_size, frames, false);
+    CHECK(header->type != RECORD_SKIP && record_content_size(header) <= RECORD_PAYLOAD_MAX);
+    CHECK(header->key_size <= RECORD_KEY_MAX);
+    size_t bytes = tail_offset(header) + tail_bytes(header);
+    header->header_size = (uint32_t)round_up(bytes, 16);
     if (round_up(header->header_size + header->stored_size, UNIT_BYTES) >= RECORD_BLOCK_ALIGNED_BYTES)
-        header->header_size = record_header_size(header->key_size, frames, true);
+        header->header_size = (uint32_t)round_up(bytes, BLOCK_BYTES);
     header->units = units_of(header->header_size + header->stored_size);
-    header->codec = CODEC_RAW;
     header->frame_shift = header->stored_size == 0 ? 0 : FRAME_SHIFT;
 }
 
@@ -81,30 +90,67 @@ uint64_t record_align(uint64_t offset, uint64_t units) {
 
 /* Sizes of key, value and payload as the type wants them. */
 static bool sizes_agree(const record_header *h) {
-    if (h->key_size < 1 || h->key_size > RECORD_KEY_MAX) return false;
+    if ((h->key_size == 0) != (h->type == RECORD_COMMIT) || h->key_size > RECORD_KEY_MAX) return false;
     switch (h->type) {
     case RECORD_PUT:
-        return h->stored_size <= RECORD_PAYLOAD_MAX && h->value_size == h->stored_size;
+        if (h->value_size > RECORD_PAYLOAD_MAX) return false;
+        return h->codec == CODEC_RAW ? h->value_size == h->stored_size
+                                     : h->stored_size >= 1 && h->stored_size < h->value_size;
     case RECORD_DELETE:
         return h->stored_size == 0 && h->value_size == 0;
     case RECORD_STREAM:
         return h->stored_size == STREAM_PAYLOAD_BYTES && h->value_size <= CAIRN_VALUE_SIZE_MAX;
+    case RECORD_COMMIT:
+        return h->stored_size == 0 && h->value_size >= 1 && h->value_size < COUNTER_LIMIT;
     default:
         return false;
     }
 }
 
+/* The flags that a type may have. */
+static unsigned flags_of(uint8_t type) {
+    switch (type) {
+    case RECORD_PUT:
+        return RECORD_COLLIDES | RECORD_BATCH | RECORD_EXPIRES | RECORD_PACKED | RECORD_REPLACES;
+    case RECORD_STREAM:
+        return RECORD_COLLIDES | RECORD_BATCH | RECORD_EXPIRES | RECORD_REPLACES;
+    case RECORD_DELETE:
+        return RECORD_COLLIDES | RECORD_BATCH | RECORD_REPLACES;
+    case RECORD_COMMIT:
+        return RECORD_BATCH;
+    default:
+        return 0;
+    }
+}
+
+bool record_flags_agree(uint8_t type, uint8_t flags) {
+    if ((flags & ~flags_of(type)) != 0) return false;
+    if ((flags & RECORD_REPLACES) != 0 && (flags & RECORD_BATCH) == 0) return false;
+    return type != RECORD_COMMIT || flags == RECORD_BATCH;
+}
+
+/* Flags, and the numbers that are there where a flag says so and are 0 otherwise. */
+static bool numbers_agree(const record_header *h) {
+    if (!record_flags_agree(h->type, h->flags) || h->codec > CODEC_ZSTD_DICTIONARY) return false;
+    if (((h->flags & RECORD_PACKED) != 0) != (h->codec != CODEC_RAW)) return false;
+    if (((h->flags & RECORD_EXPIRES) != 0) != (h->expires_at_ms != 0)) return false;
+    if ((h->codec == CODEC_ZSTD_DICTIONARY) != (h->dictionary != 0) || h->dictionary >= COUNTER_LIMIT) return false;
+    if (((h->flags & RECORD_BATCH) != 0) != (h->batch != 0) || h->batch > h->place) return false;
+    if ((h->flags & RECORD_REPLACES) == 0) return h->replaces == 0;
+    return h->replaces >= h->batch && h->replaces < h->place;
+}
+
 static bool fields_agree(const record_header *h) {
     if (h->place >= COUNTER_LIMIT || h->version >= COUNTER_LIMIT || h->durable_place > h->place) return false;
-    if (h->expires_at_ms != 0) return false; /* reserved in version 1.0 */
+    if (!numbers_agree(h)) return false;
     if (h->type == RECORD_SKIP) {
-        return h->flags == 0 && h->codec == 0 && h->frame_shift == 0 && h->header_size == RECORD_SKIP_HEADER_BYTES &&
-               h->key_size == 0 && h->units >= 1 && h->version == 0 && h->value_size == 0;
+        return h->frame_shift == 0 && h->header_size == RECORD_SKIP_HEADER_BYTES && h->key_size == 0 && h->units >= 1 &&
+               h->version == 0 && h->value_size == 0;
     }
-    if ((h->flags & ~RECORD_COLLIDES) != 0 || h->version == 0 || !sizes_agree(h)) return false;
+    if (h->version == 0 || !sizes_agree(h)) return false;
     record_header expected = *h;
     record_layout(&expected);
-    return h->header_size == expected.header_size && h->units == expected.units && h->codec == expected.codec &&
+    return h->header_size == expected.header_size && h->units == expected.units &&
            h->frame_shift == expected.frame_shift;
 }
 
@@ -128,20 +174,30 @@ static uint64_t header_checksum(const uint8_t *bytes, uint32_t header_size, uint
     return checksum(bytes + AT_MAGIC, header_size - AT_MAGIC, seed);
 }
 
-void record_encode(uint8_t *out, const record_header *header, const void *key, const uint64_t *frames, uint64_t seed) {
+void record_encode(uint8_t *out, const record_header *header, const void *key, const uint64_t *frames,
+                   const uint32_t *lengths, uint64_t seed) {
     CHECK(header->type != RECORD_SKIP && fields_agree(header));
     encode_common(out, header);
     le64_put(out + AT_STORED_SIZE, header->stored_size);
     le64_put(out + AT_EXPIRES_AT_MS, header->expires_at_ms);
-    memcpy(out + AT_KEY, key, header->key_size);
+    if (header->key_size > 0) memcpy(out + AT_KEY, key, header->key_size);
 
-    size_t table_offset = record_table_offset(header->key_size);
-    memset(out + AT_KEY + header->key_size, 0, table_offset - AT_KEY - header->key_size);
-    uint64_t frame_count = frames_of(header->stored_size);
-    for (uint64_t i = 0; i < frame_count; i++)
-        le64_put(out + table_offset + 8 * i, frames[i]);
-    size_t table_end = table_offset + 8 * frame_count;
-    memset(out + table_end, 0, header->header_size - table_end);
+    uint8_t *next = out + AT_KEY + header->key_size, *table = out + record_table_offset(header->key_size);
+    memset(next, 0, table - next);
+    next = table;
+    uint64_t frame_count = frames_of(record_content_size(header));
+    for (uint64_t i = 0; i < frame_count; i++) {
+        le64_put(next, frames[i]);
+        if (header->codec != CODEC_RAW) le32_put(next + 8, lengths[i]);
+        next += record_table_step(header->codec);
+    }
+    const uint64_t tail[] = {header->dictionary, header->batch, header->replaces};
+    for (size_t i = 0; i < sizeof tail / sizeof tail[0]; i++) {
+        if (tail[i] == 0) continue;
+        le64_put(next, tail[i]);
+        next += 8;
+    }
+    memset(next, 0, out + header->header_size - next);
 
     le64_put(out + AT_CHECKSUM, header_checksum(out, header->header_size, seed));
 }
@@ -176,6 +232,37 @@ static void decode_fields(record_header *h, const uint8_t *in) {
     }
 }
 
+/* The numbers behind the frame table. false: they would lie outside the header. */
+static bool decode_tail(record_header *h, const uint8_t *in) {
+    if (tail_bytes(h) == 0) return true;
+    if (h->key_size > RECORD_KEY_MAX || record_content_size(h) > RECORD_PAYLOAD_MAX) return false;
+    size_t at = tail_offset(h);
+    if (at + tail_bytes(h) > h->header_size) return false;
+    uint64_t *const tail[] = {&h->dictionary, &h->batch, &h->replaces};
+    const bool there[] = {h->codec == CODEC_ZSTD_DICTIONARY, (h->flags & RECORD_BATCH) != 0,
+                          (h->flags & RECORD_REPLACES) != 0};
+    for (size_t i = 0; i < sizeof tail / sizeof tail[0]; i++) {
+        if (!there[i]) continue;
+        *tail[i] = le64_get(in + at);
+        at += 8;
+    }
+    return true;
+}
+
+/* With a codec: each frame takes at least a byte and no more than raw, and together they are the payload. */
+static bool lengths_agree(const record_header *h, const uint8_t *in) {
+    if (h->codec == CODEC_RAW) return true;
+    const uint8_t *entry = in + record_table_offset(h->key_size);
+    uint64_t stored = 0;
+    for (uint64_t left = h->value_size; left > 0; entry += record_table_step(h->codec)) {
+        uint64_t frame = min_u64(left, FRAME_BYTES), length = le32_get(entry + 8);
+        if (length < 1 || length > frame) return false;
+        stored += length;
+        left -= frame;
+    }
+    return stored == h->stored_size;
+}
+
 record_check record_decode(record_header *header, const uint8_t *in, size_t size, uint64_t available, uint64_t seed) {
     if (size < RECORD_SKIP_HEADER_BYTES || le32_get(in + AT_MAGIC) != RECORD_MAGIC) return RECORD_INVALID;
     uint32_t header_size = le32_get(in + AT_HEADER_SIZE);
@@ -191,7 +278,8 @@ record_check record_decode(record_header *header, const uint8_t *in, size_t size
     record_header decoded;
     decode_fields(&decoded, in);
     uint64_t bytes;
-    if (!fields_agree(&decoded) || mul_overflows(decoded.units, UNIT_BYTES, &bytes) || bytes > available)
+    if (!decode_tail(&decoded, in) || !fields_agree(&decoded) || mul_overflows(decoded.units, UNIT_BYTES, &bytes) ||
+        bytes > available || !lengths_agree(&decoded, in))
         return RECORD_INVALID;
     *header = decoded;
     return RECORD_VALID;

@@ -21,34 +21,63 @@
 #define COUNTER_LIMIT ((uint64_t)1 << 63)
 #define RECORD_PAYLOAD_MAX ((uint64_t)1 << 32) /* its frame table is 512 KiB */
 
-typedef enum record_type { RECORD_PUT = 1, RECORD_DELETE = 2, RECORD_SKIP = 3, RECORD_STREAM = 4 } record_type;
+typedef enum record_type {
+    RECORD_PUT = 1,
+    RECORD_DELETE = 2,
+    RECORD_SKIP = 3,
+    RECORD_STREAM = 4,
+    RECORD_COMMIT = 5
+} record_type;
+
 #define RECORD_COLLIDES 1u
+#define RECORD_BATCH 4u     /* of a batch: counts from its COMMIT on. A COMMIT has it too */
+#define RECORD_EXPIRES 8u   /* expires_at_ms is not 0 */
+#define RECORD_PACKED 16u   /* a PUT whose codec is not raw */
+#define RECORD_REPLACES 32u /* of a batch: stands for an earlier part, which then does not count */
+
+enum { CODEC_RAW = 0, CODEC_ZSTD = 1, CODEC_ZSTD_DICTIONARY = 2 };
 
 typedef struct record_header {
     uint8_t type, flags, codec, frame_shift;
     uint32_t header_size, key_size;
     uint64_t units; /* length of the whole record */
     uint64_t place, version, durable_place;
-    uint64_t value_size, stored_size, expires_at_ms;
+    uint64_t value_size; /* of a COMMIT: how many parts count */
+    uint64_t stored_size, expires_at_ms;
+    uint64_t dictionary; /* with codec 2: id of its file; else 0 */
+    uint64_t batch;      /* with BATCH: place of the batch's first part; else 0 */
+    uint64_t replaces;   /* with REPLACES: place of the part that this one stands for; else 0 */
 } record_header;
 
 static inline uint64_t frames_of(uint64_t size) { return size / FRAME_BYTES + (size % FRAME_BYTES != 0); }
 
-/* Bytes before the payload. A record that begins on a block has its payload on one as well: copies to and from the page
- * cache cost up to twice as much where source and target are not aligned alike. */
+/* Bytes of the payload once its frames are decoded: what a reader may ask for. */
+static inline uint64_t record_content_size(const record_header *h) {
+    return h->codec == CODEC_RAW ? h->stored_size : h->value_size;
+}
+/* Bytes of an entry of the frame table: checksum, and with a codec the stored length. */
+static inline size_t record_table_step(uint8_t codec) { return codec == CODEC_RAW ? 8 : 12; }
+
+/* Bytes before the payload of a PUT that is raw and of no batch. A record that begins on a block has its payload on one
+ * as well: copies to and from the page cache cost up to twice as much where source and target are not aligned alike. */
 uint32_t record_header_size(uint32_t key_size, uint64_t frames, bool on_block);
 
-/* Fills header_size, units, codec and frame_shift of a record from type, key_size and stored_size. stored_size is at
- * most RECORD_PAYLOAD_MAX. */
+/* Fills header_size, units and frame_shift of a record from type, flags, codec, key_size, value_size and stored_size.
+ * Its content is at most RECORD_PAYLOAD_MAX bytes. */
 void record_layout(record_header *header);
 
 /* Where a record of this length may begin at or after `offset`. */
 uint64_t record_align(uint64_t offset, uint64_t units);
 
-/* Encodes header, key and frame table into out[header->header_size]. `frames` has frames_of(stored_size) checksums. */
-void record_encode(uint8_t *out, const record_header *header, const void *key, const uint64_t *frames, uint64_t seed);
+/* Encodes header, key and frame table into out[header->header_size]. `frames` has a checksum for each frame of the
+ * content; `lengths`, where the codec is not raw, its stored length. */
+void record_encode(uint8_t *out, const record_header *header, const void *key, const uint64_t *frames,
+                   const uint32_t *lengths, uint64_t seed);
 void record_encode_skip(uint8_t out[RECORD_SKIP_HEADER_BYTES], uint64_t units, uint64_t place, uint64_t durable_place,
                         uint64_t seed);
+
+/* A record of this type may have these flags. */
+bool record_flags_agree(uint8_t type, uint8_t flags);
 
 typedef enum record_check {
     RECORD_VALID,
@@ -72,8 +101,8 @@ uint64_t file_seed(uint64_t salt, uint64_t id, uint64_t generation);
 
 /* Checksums of the frames of a value: frames_of(size) of them. */
 void frames_compute(uint64_t *out, const void *value, uint64_t size);
-/* Verifies `size` bytes (whole frames, the last may be short when it is the value's last) against an encoded table from
- * its first entry on. Returns the number of the first frame that differs, or UINT64_MAX. */
+/* Verifies `size` bytes (whole frames, the last may be short when it is the value's last) against an encoded table of
+ * raw frames from its first entry on. Returns the number of the first frame that differs, or UINT64_MAX. */
 uint64_t frames_verify(const uint8_t *table, const void *data, uint64_t size);
 
 #endif

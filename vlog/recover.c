@@ -10,31 +10,63 @@
 
 #include <stdlib.h>
 
-static int deliver(recovery *r, const vlog_event *event, cairn_error *error) {
-    if (event->type == RECORD_SKIP || event->place < r->start.place) return CAIRN_OK;
-    r->result->records++;
-    r->result->bytes += location_units(event->where) * UNIT_BYTES;
-    return r->apply(r->ctx, event, error);
+/* A record as a footer or its header tells it. */
+static vlog_event event_of(const segment *s, const footer_entry *e) {
+    return (vlog_event){.type = e->type,
+                        .flags = e->flags,
+                        .hash = e->hash,
+                        .place = e->place,
+                        .version = e->version,
+                        .where = segment_location(s, e->offset, e->units, vlog_kind_of(e->type, e->flags)),
+                        .expires_at_ms = e->expires_at_ms};
 }
 
-static vlog_event event_of(const segment *s, uint64_t offset, uint64_t units, uint8_t type, uint8_t flags,
-                           uint64_t place, uint64_t version) {
-    location_kind kind = type == RECORD_STREAM ? LOCATION_STREAM : LOCATION_VALUE;
-    return (vlog_event){.type = type,
-                        .flags = flags,
-                        .place = place,
-                        .version = version,
-                        .where = segment_location(s, offset, units, kind)};
-}
-
-static vlog_event event_of_walker(const recovery *r, const walker *w) {
+static footer_entry entry_of(const recovery *r, const walker *w) {
     const record_header *h = &w->header;
-    vlog_event event = event_of(w->segment, w->offset, h->units, h->type, h->flags, h->place, h->version);
-    if (h->type != RECORD_SKIP) {
+    footer_entry e = {.type = h->type,
+                      .flags = h->flags,
+                      .offset = w->offset,
+                      .units = h->units,
+                      .place = h->place,
+                      .version = h->version,
+                      .expires_at_ms = h->expires_at_ms,
+                      .batch = h->batch,
+                      .replaces = h->replaces,
+                      .parts = h->type == RECORD_COMMIT ? h->value_size : 0};
+    if (h->key_size > 0) {
         const vlog_options *o = &r->log->options;
-        event.hash = key_hash_of(&o->secret, record_key(w->bytes), h->key_size, o->hash_mask);
+        e.hash = key_hash_of(&o->secret, record_key(w->bytes), h->key_size, o->hash_mask);
     }
-    return event;
+    return e;
+}
+
+static int deliver_batch(recovery *r, const segment *s, const footer_entry *e, cairn_error *error) {
+    held_batch b = {0};
+    if (!held_take(&r->held, e->batch, &b) || b.count != e->parts) {
+        free(b.parts);
+        return vlog_damaged(error, s, e->offset, NULL, "parts of a batch are missing before its COMMIT");
+    }
+    int rc = CAIRN_OK;
+    for (size_t i = 0; rc == CAIRN_OK && i < b.count; i++) {
+        rc = r->apply(r->ctx, &b.parts[i], error);
+    }
+    free(b.parts);
+    return rc;
+}
+
+static int deliver(recovery *r, const segment *s, const footer_entry *e, cairn_error *error) {
+    if (e->type == RECORD_SKIP || e->place < r->start.place) return CAIRN_OK;
+    /* A batch that began before the start was over when the checkpoint began. */
+    if (e->batch != 0 && e->batch < r->start.place) return CAIRN_OK;
+    vlog_event event = event_of(s, e);
+    r->result->records++;
+    r->result->bytes += e->units * UNIT_BYTES;
+    if (e->type == RECORD_COMMIT) return deliver_batch(r, s, e, error);
+    if (e->batch == 0) return r->apply(r->ctx, &event, error);
+    int rc = held_add(&r->held, e->batch, e->replaces, &event);
+    if (rc == CAIRN_NO_MEMORY) return status_set(error, rc, "no memory to replay a batch");
+    return rc == CAIRN_OK ? rc
+                          : vlog_damaged(error, s, e->offset, NULL, "a part of a batch is missing before a record");
 }
 
 /* ---- Sealed segments ---- */
@@ -46,6 +78,15 @@ int vlog_read_trailer(const segment *s, os_file *file, uint64_t file_size, foote
     int rc = os_file_read(file, bytes, sizeof bytes, file_size - sizeof bytes, &got);
     if (rc != 0) return status_os(error, rc, "cannot read segment %016llx.seg", (unsigned long long)s->id);
     return got == sizeof bytes && footer_trailer_decode(t, bytes, file_size, s->seed);
+}
+
+/* Looked at before anything is delivered: what a damaged one told could not be taken back. */
+static bool footer_is_whole(footer_reader reader) {
+    footer_entry e;
+    int next;
+    while ((next = footer_reader_next(&reader, &e)) == 1) {
+    }
+    return next == 0;
 }
 
 /* 1: all events of the footer are delivered; 0: the footer is damaged; or a code. */
@@ -64,15 +105,14 @@ static int replay_footer(recovery *r, const segment *s, os_file *file, cairn_err
         rc = status_os(error, os_rc, "cannot read segment %016llx.seg", (unsigned long long)s->id);
     } else if (got != t.entries_size || !footer_reader_init(&reader, &t, entries, SEGMENT_DATA_OFFSET, s->seed)) {
         rc = 0;
+    } else if (!footer_is_whole(reader)) {
+        rc = 0;
     } else {
-        int next;
         rc = CAIRN_OK;
-        while (rc == CAIRN_OK && (next = footer_reader_next(&reader, &e)) == 1) {
-            vlog_event event = event_of(s, e.offset, e.units, e.type, e.flags, e.place, e.version);
-            event.hash = e.hash;
-            rc = deliver(r, &event, error);
+        while (rc == CAIRN_OK && footer_reader_next(&reader, &e) == 1) {
+            rc = deliver(r, s, &e, error);
         }
-        if (rc == CAIRN_OK) rc = next == 0;
+        if (rc == CAIRN_OK) rc = 1;
     }
     free(entries);
     return rc;
@@ -84,8 +124,8 @@ static int replay_by_records(recovery *r, const segment *s, os_file *file, cairn
     int rc = walker_init(&w, s, file, SEGMENT_DATA_OFFSET, end, error);
     if (rc != CAIRN_OK) return rc;
     while ((rc = walker_next(&w, error)) == 1 && w.header.place == expected) {
-        vlog_event event = event_of_walker(r, &w);
-        rc = deliver(r, &event, error);
+        footer_entry e = entry_of(r, &w);
+        rc = deliver(r, s, &e, error);
         if (rc != CAIRN_OK) break;
         expected++;
     }
@@ -212,8 +252,14 @@ static int payload_intact(recovery *r, const walker *w, cairn_error *error) {
                       .offset = w->offset,
                       .bytes = (uint8_t *)(uintptr_t)w->bytes,
                       .have = w->header.header_size};
-    for (uint64_t done = 0; done < w->header.stored_size;) {
-        uint64_t piece = min_u64(IO_PIECE_BYTES, w->header.stored_size - done);
+    if (w->header.codec == CODEC_ZSTD_DICTIONARY) {
+        const dictionary *d;
+        int rc = vlog_dictionary(r->log, w->header.dictionary, &d, error);
+        /* Nothing can be said of a value whose dictionary is damaged. It stays: whoever reads it is told. */
+        if (rc != CAIRN_OK) return rc == CAIRN_CORRUPT ? 1 : rc;
+    }
+    for (uint64_t done = 0, size = record_content_size(&w->header); done < size;) {
+        uint64_t piece = min_u64(IO_PIECE_BYTES, size - done);
         int rc = vlog_payload_read(r->log, &head, r->scratch, piece, done, error);
         if (rc == CAIRN_CORRUPT) return 0;
         if (rc != CAIRN_OK) return rc;
@@ -222,18 +268,11 @@ static int payload_intact(recovery *r, const walker *w, cairn_error *error) {
     return 1;
 }
 
-static int add_to_footer(tail *t, const walker *w, const vlog_event *event, uint64_t file_id, cairn_error *error) {
+static int add_to_footer(tail *t, const footer_entry *e, cairn_error *error) {
     if (footer_builder_reserve(&t->builder, 1) != CAIRN_OK) {
         return status_set(error, CAIRN_NO_MEMORY, "no memory for a footer");
     }
-    footer_builder_add(&t->builder, &(footer_entry){.type = event->type,
-                                                    .flags = event->flags,
-                                                    .hash = event->hash,
-                                                    .offset = w->offset,
-                                                    .units = w->header.units,
-                                                    .place = event->place,
-                                                    .version = event->version,
-                                                    .value_file = file_id});
+    footer_builder_add(&t->builder, e);
     return CAIRN_OK;
 }
 
@@ -269,11 +308,10 @@ static int replay_tail(recovery *r, tail *t, cairn_error *error) {
             rc = payload_intact(r, &w, error);
             if (rc <= 0) break;
         }
-        vlog_event event = event_of_walker(r, &w);
-        uint64_t file_id = 0;
-        rc = value_file_of(&w, &file_id, error);
-        if (rc == CAIRN_OK && !r->log->options.read_only) rc = add_to_footer(t, &w, &event, file_id, error);
-        if (rc == CAIRN_OK) rc = deliver(r, &event, error);
+        footer_entry e = entry_of(r, &w);
+        rc = value_file_of(&w, &e.value_file, error);
+        if (rc == CAIRN_OK && !r->log->options.read_only) rc = add_to_footer(t, &e, error);
+        if (rc == CAIRN_OK) rc = deliver(r, t->segment, &e, error);
         if (rc != CAIRN_OK) break;
         t->end = w.next;
         r->next_place = w.header.place + 1;
@@ -341,6 +379,10 @@ int vlog_recover(vlog *log, const vlog_start *start, vlog_apply apply, void *ctx
     rc = survey_all(&r, error);
     if (rc == CAIRN_OK) rc = replay_all(&r, error);
     if (rc != CAIRN_OK) goto done;
+    if (held_count(&r.held) > 0) {
+        vlog_say(log, CAIRN_LOG_INFO, "left out %llu records of batches that were not committed",
+                 (unsigned long long)held_count(&r.held));
+    }
     atomic_store(&log->next_place, r.next_place);
     if (result->trimmed > 0) {
         vlog_say(log, CAIRN_LOG_WARNING, "%s a torn tail of %llu bytes behind place %llu",
@@ -360,6 +402,7 @@ done:
     for (size_t i = 0; i < r.tail_count; i++) {
         footer_builder_release(&r.tails[i].builder);
     }
+    held_release(&r.held);
     free(r.tails);
     free(r.scratch);
     return rc;

@@ -2,6 +2,7 @@
 #ifndef CAIRN_VLOG_RECOVER_H
 #define CAIRN_VLOG_RECOVER_H
 
+#include "vlog/held.h"
 #include "vlog/log_state.h"
 
 /* An open segment under recovery. */
@@ -28,6 +29,7 @@ typedef struct recovery {
     uint64_t expected;     /* place that runs on behind the last valid header */
     uint64_t next_place;   /* behind the last record that stays */
     uint8_t *scratch;      /* IO_PIECE_BYTES */
+    held_parts held;       /* parts of batches whose COMMIT is still to come */
 } recovery;
 
 /* Makes the log end where recovery found that it does, durably. */

@@ -39,11 +39,26 @@ int vlog_store_manifest(vlog *log, cairn_error *error) {
     int rc = manifest_store(m, log->options.dir, log->options.salt, &sync_failed, error);
     if (rc == CAIRN_OK) {
         atomic_store(&log->version_ceiling, m->version_ceiling);
+        atomic_store(&log->features, m->features);
     } else {
         m->version_ceiling = ceiling;
         m->next_id = next_id;
         if (sync_failed) (void)vlog_fail(log);
     }
+    return rc;
+}
+
+int vlog_require(vlog *log, uint64_t features, cairn_error *error) {
+    if ((features & ~atomic_load_explicit(&log->features, memory_order_acquire)) == 0) return CAIRN_OK;
+    int rc = CAIRN_OK;
+    os_mutex_lock(&log->manifest_lock);
+    uint64_t before = log->manifest.features;
+    if ((features & ~before) != 0) {
+        log->manifest.features |= features;
+        rc = vlog_store_manifest(log, error);
+        if (rc != CAIRN_OK) log->manifest.features = before;
+    }
+    os_mutex_unlock(&log->manifest_lock);
     return rc;
 }
 

@@ -1,13 +1,11 @@
 /* The payload of a STREAM record: where the parts of a value file are. Format: vlog/FORMAT.md, "STREAM".
  *
- * All of it but the id, the trailer's checksum and the key's size follows from the value's size. So a descriptor that
- * was decoded names parts that lie one behind the other without overflow, whatever the bytes were. */
+ * All of it but the id, the trailer's checksum and the key's size follows from codec, value size and stored size. So a
+ * descriptor that was decoded names parts that lie one behind the other without overflow, whatever the bytes were. */
 #include "src/base/check.h"
 #include "src/base/codec.h"
 #include "src/base/status.h"
 #include "vlog/value_format.h"
-
-#define CODEC_RAW 0u
 
 enum field_offset {
     AT_ID = 0,
@@ -22,14 +20,17 @@ enum field_offset {
     AT_RESERVED = 58
 };
 
-void value_descriptor_layout(value_descriptor *d, uint64_t value_size, size_t key_size) {
+void value_descriptor_layout(value_descriptor *d, uint8_t codec, uint64_t value_size, uint64_t stored_size,
+                             size_t key_size) {
     CHECK(value_size <= CAIRN_VALUE_SIZE_MAX && key_size >= 1 && key_size <= RECORD_KEY_MAX);
-    d->value_size = d->stored_size = value_size;
+    CHECK(stored_size <= value_size && (codec == CODEC_ZSTD || stored_size == value_size));
+    d->value_size = value_size;
+    d->stored_size = stored_size;
     d->frames = frames_of(value_size);
     d->table_offset = round_up(VALUE_FILE_DATA_OFFSET + d->stored_size, BLOCK_BYTES);
-    d->trailer_offset = d->table_offset + value_table_pages(d->frames) * VALUE_TABLE_PAGE_BYTES;
+    d->trailer_offset = d->table_offset + value_table_pages(codec, d->frames) * VALUE_TABLE_PAGE_BYTES;
     d->file_size = d->trailer_offset + round_up(VALUE_TRAILER_FIXED_BYTES + key_size, 64);
-    d->codec = CODEC_RAW;
+    d->codec = codec;
     d->frame_shift = FRAME_SHIFT;
 }
 
@@ -46,17 +47,22 @@ void value_descriptor_encode(uint8_t out[VALUE_DESCRIPTOR_BYTES], const value_de
     memset(out + AT_RESERVED, 0, VALUE_DESCRIPTOR_BYTES - AT_RESERVED);
 }
 
+/* Raw frames are as long as the value. Compressed ones are shorter together, and none is empty. */
+static bool stored_size_agrees(uint8_t codec, uint64_t value_size, uint64_t stored_size) {
+    if (codec == CODEC_RAW) return stored_size == value_size;
+    return codec == CODEC_ZSTD && stored_size >= frames_of(value_size) && stored_size < value_size;
+}
+
 bool value_descriptor_decode(value_descriptor *d, const uint8_t in[VALUE_DESCRIPTOR_BYTES], uint64_t value_size) {
-    if (value_size > CAIRN_VALUE_SIZE_MAX) return false;
+    uint64_t stored_size = le64_get(in + AT_STORED_SIZE), file_size = le64_get(in + AT_FILE_SIZE);
+    if (value_size > CAIRN_VALUE_SIZE_MAX || !stored_size_agrees(in[AT_CODEC], value_size, stored_size)) return false;
     value_descriptor e = {.id = le64_get(in + AT_ID), .trailer_checksum = le64_get(in + AT_TRAILER_CHECKSUM)};
-    value_descriptor_layout(&e, value_size, 1);
-    uint64_t file_size = le64_get(in + AT_FILE_SIZE);
+    value_descriptor_layout(&e, in[AT_CODEC], value_size, stored_size, 1);
     uint64_t shortest = e.file_size, longest = e.trailer_offset + VALUE_TRAILER_BYTES_MAX;
     if (file_size < shortest || file_size > longest || file_size % 64 != 0) return false;
     e.file_size = file_size;
-    if (e.id == 0 || le64_get(in + AT_STORED_SIZE) != e.stored_size || le64_get(in + AT_FRAMES) != e.frames ||
-        le64_get(in + AT_TABLE_OFFSET) != e.table_offset || le64_get(in + AT_TRAILER_OFFSET) != e.trailer_offset ||
-        in[AT_CODEC] != e.codec || in[AT_FRAME_SHIFT] != e.frame_shift)
+    if (e.id == 0 || le64_get(in + AT_FRAMES) != e.frames || le64_get(in + AT_TABLE_OFFSET) != e.table_offset ||
+        le64_get(in + AT_TRAILER_OFFSET) != e.trailer_offset || in[AT_FRAME_SHIFT] != e.frame_shift)
         return false;
     *d = e;
     return true;

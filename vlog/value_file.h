@@ -7,13 +7,16 @@
 #include "include/cairn.h"
 #include "src/os/os.h"
 
+struct packer; /* vlog/pack.h */
+struct pack_options;
+
 #define VALUE_FILE_DATA_OFFSET ((uint64_t)4096)
 #define VALUE_DESCRIPTOR_BYTES 64u
 #define FILE_NAME_SIZE 24 /* "0123456789abcdef.val" and the end */
 
-/* Writes the name of file `id` with a suffix of three letters ("seg", "val", "tab"). */
+/* Writes the name of file `id` with a suffix of three letters ("seg", "val", "tab", "dic"). */
 void file_name(char name[FILE_NAME_SIZE], uint64_t id, const char *suffix);
-/* Parses such a name strictly (16 lower-case hex digits, dot, one of the three): true, and id and suffix are set. */
+/* Parses such a name strictly (16 lower-case hex digits, dot, one of the four): true, and id and suffix are set. */
 bool file_name_parse(const char *name, uint64_t *id, char suffix[4]);
 
 typedef struct value_descriptor {
@@ -30,14 +33,17 @@ typedef struct value_file_env {
     os_dir *dir;
     const uint8_t *store_id; /* 16 bytes */
     uint64_t salt;
+    struct packer *packer; /* NULL: no value file is compressed */
 } value_file_env;
 
 /* ---- Writing: one thread at a time; at most 3 MiB of memory (the table spills to a .tab file past table_memory_max)
- * ---- */
+ * and, as long as frames are compressed, a context of zstd's: 290 KiB at the default level, see vlog/pack.h ---- */
 typedef struct value_writer value_writer;
 #define VALUE_TABLE_MEMORY_MAX ((size_t)1 << 20)
+/* packing: how to compress, without a dictionary; copied. NULL: never. Whether the value is compressed is decided once:
+ * its first 256 KiB, or all of it when it is shorter, must save one part in eight. */
 int value_writer_open(value_writer **out, const value_file_env *env, uint64_t id, size_t table_memory_max,
-                      cairn_error *error);
+                      const struct pack_options *packing, cairn_error *error);
 /* Syncs what it wrote every 32 MiB, so that the dirty bytes stay bounded and other syncs do not wait behind them. */
 int value_writer_write(value_writer *w, const void *data, size_t size, cairn_error *error);
 uint64_t value_writer_size(const value_writer *w);
@@ -56,12 +62,18 @@ typedef struct value_file value_file;
 int value_file_open(value_file **out, const value_file_env *env, const value_descriptor *d, cairn_error *error);
 void value_file_close(value_file *f);
 /* Reads [offset, offset + size) of the value, which lies inside it; verifies the frames that it touches, and the table
- * pages for them. Memory: at most 1 MiB, whatever the size. Whole frames go straight into buf. */
+ * pages for them, and reads no others. Memory: at most 1 MiB, whatever the size. Whole frames go straight into buf. */
 int value_file_read(value_file *f, void *buf, size_t size, uint64_t offset, cairn_error *error);
-/* Everything: header, all frames, all table pages, trailer against the descriptor and `key`. Counts bytes into *bytes.
- */
-int value_file_verify(value_file *f, const void *key, size_t key_size, uint64_t *bytes, cairn_error *error);
-/* A mapping of the whole value, verified. Unmap with value_file_unmap. value_size > 0. */
+/* Everything: header, all frames, all table pages, trailer against the descriptor and `key`. */
+typedef struct value_verify {
+    int (*progress)(void *ctx, uint64_t bytes); /* so many more were verified; non-zero cancels. NULL: nobody asks */
+    void *ctx;
+    uint64_t *bytes; /* grows by those of the file that were verified */
+} value_verify;
+int value_file_verify(value_file *f, const void *key, size_t key_size, const value_verify *v, cairn_error *error);
+/* The value lies in the file as it is, so that it can be mapped. */
+bool value_file_is_raw(const value_file *f);
+/* A mapping of the whole value, verified. Unmap with value_file_unmap. The value is raw and not empty. */
 int value_file_map(value_file *f, const void **data, cairn_error *error);
 void value_file_unmap(value_file *f, const void *data);
 

@@ -20,7 +20,8 @@ enum trailer_field {
     TRAILER_KEY = 64
 };
 
-_Static_assert(8 + 8 * VALUE_TABLE_PAGE_FRAMES == VALUE_TABLE_PAGE_BYTES, "a page is a checksum and its entries");
+_Static_assert(8 + 8 * VALUE_PAGE_FRAMES_RAW == VALUE_TABLE_PAGE_BYTES, "a page is a checksum and its entries");
+_Static_assert(16 + 12 * VALUE_PAGE_FRAMES_PACKED == VALUE_TABLE_PAGE_BYTES, "or has an offset before them");
 _Static_assert(TRAILER_KEY == VALUE_TRAILER_FIXED_BYTES, "the key follows the fixed part");
 
 /* ---- Header block ---- */

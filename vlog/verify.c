@@ -43,13 +43,14 @@ static int verify_record(checker *c, const walker *w, cairn_error *error) {
                       .have = w->header.header_size};
     int rc = CAIRN_OK;
     c->v->records++;
-    for (uint64_t done = 0; rc == CAIRN_OK && done < w->header.stored_size;) {
-        uint64_t piece = min_u64(IO_PIECE_BYTES, w->header.stored_size - done);
+    for (uint64_t done = 0, size = record_content_size(&w->header); rc == CAIRN_OK && done < size;) {
+        uint64_t piece = min_u64(IO_PIECE_BYTES, size - done);
         rc = vlog_payload_read(c->log, &head, c->scratch, piece, done, &what);
         done += piece;
     }
     if (rc == CAIRN_OK && w->header.type == RECORD_STREAM) {
-        location where = segment_location(c->segment, w->offset, w->header.units, LOCATION_STREAM);
+        location_kind kind = vlog_kind_of(w->header.type, w->header.flags);
+        location where = segment_location(c->segment, w->offset, w->header.units, kind);
         rc = c->v->stream(c->v->ctx, where, &head, &what);
     }
     rc = report(c, rc, &what, w->header.type == RECORD_SKIP ? NULL : &head, error);

@@ -23,8 +23,8 @@ typedef uint64_t location;
 typedef enum location_kind {
     LOCATION_VALUE = 0,  /* a record that holds its value raw */
     LOCATION_STREAM = 1, /* a record that names a file with the value */
-    LOCATION_PACKED = 2, /* reserved: a record that holds its value in compressed frames */
-    LOCATION_EXPIRES = 8 /* reserved: added to any of them: the record has an expiry */
+    LOCATION_PACKED = 2, /* a record that holds its value in compressed frames */
+    LOCATION_EXPIRES = 8 /* added to any of them: the record has an expiry */
 } location_kind;
 
 /* The least representable length that is >= units; units <= 2^56. */
@@ -34,5 +34,10 @@ location location_make(uint64_t address, uint64_t units, location_kind kind); /*
 static inline uint64_t location_address(location l) { return l & ADDRESS_MAX; }
 uint64_t location_units(location l);
 static inline location_kind location_kind_of(location l) { return (location_kind)(l >> 60); }
+static inline int location_expires(location l) { return (location_kind_of(l) & LOCATION_EXPIRES) != 0; }
+/* The kind but for the expiry. */
+static inline location_kind location_holds(location l) {
+    return (location_kind)(location_kind_of(l) & ~(unsigned)LOCATION_EXPIRES);
+}
 
 #endif

@@ -1,5 +1,6 @@
 #include "src/cli/args.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +8,7 @@
 typedef struct option_spec {
     const char *name;
     char letter;       /* 0: none */
-    const char *value; /* what it takes, as help names it; NULL: nothing */
+    const char *value; /* what it takes, as help names it; "[=...]": may be left out; NULL: nothing */
     const char *help;
 } option_spec;
 
@@ -26,6 +27,7 @@ static const option_spec specs[OPT_COUNT] = {
     [OPT_IF_VERSION] = {"if-version", 0, "V", "only when the key is there with version V"},
     [OPT_SYNC] = {"sync", 0, NULL, "return only when the value is safe from a power cut"},
     [OPT_TTL] = {"ttl", 0, "SECONDS", "the value expires after that time"},
+    [OPT_COMPRESS] = {"compress", 0, "[=LEVEL]", "compress by zstd what that shrinks (no LEVEL: a fast one)"},
     [OPT_OUTPUT] = {"output", 'o', "FILE", "write to FILE, which appears whole or not at all"},
     [OPT_RANGE] = {"range", 0, "OFF:LEN", "only LEN bytes from OFF on (no LEN: to the end)"},
     [OPT_PREFIX] = {"prefix", 0, "P", "only keys that begin with P; put-tree and get-tree add and strip it"},
@@ -39,6 +41,7 @@ static const option_spec specs[OPT_COUNT] = {
     [OPT_KEYS] = {"keys", 0, NULL, "print keys (the default)"},
     [OPT_SIZES] = {"sizes", 0, NULL, "print keys and sizes of the values"},
     [OPT_VALUES] = {"values", 0, NULL, "print keys, lengths and the values"},
+    [OPT_DICTIONARY] = {"dictionary", 0, "BYTES", "the most that the dictionary takes (default 112640)"},
 };
 
 typedef struct parser {
@@ -84,12 +87,13 @@ static void parse_long(parser *p, const char *text) {
     for (int id = 0; id < OPT_COUNT; id++) {
         const char *name = specs[id].name;
         if (name == NULL || strlen(name) != size || memcmp(name, text, size) != 0) continue;
+        bool lacks_value = specs[id].value != NULL && specs[id].value[0] != '[' && value == NULL;
         if (specs[id].value == NULL && value != NULL) {
             complain(p, "option --%s takes no value", name);
-        } else if (specs[id].value != NULL && value == NULL && p->next == p->argc) {
+        } else if (lacks_value && p->next == p->argc) {
             complain(p, "option --%s needs a value: %s", name, specs[id].value);
         } else {
-            if (specs[id].value != NULL && value == NULL) value = p->argv[p->next++];
+            if (lacks_value) value = p->argv[p->next++];
             take(p, (option_id)id, value);
         }
         return;
@@ -156,10 +160,10 @@ void args_help(FILE *out, uint64_t ids) {
         const option_spec *spec = &specs[id];
         char left[64];
         const char letter[] = {'-', spec->letter, '\0'};
+        bool spaced = spec->value != NULL && spec->value[0] != '[';
         (void)snprintf(left, sizeof left, "%s%s%s%s%s%s", spec->letter != 0 ? letter : "",
                        spec->letter != 0 && spec->name != NULL ? ", " : "", spec->name != NULL ? "--" : "",
-                       spec->name != NULL ? spec->name : "", spec->value != NULL ? " " : "",
-                       spec->value != NULL ? spec->value : "");
+                       spec->name != NULL ? spec->name : "", spaced ? " " : "", spec->value != NULL ? spec->value : "");
         fprintf(out, "  %-32s %s\n", left, spec->help);
     }
 }
@@ -175,6 +179,15 @@ bool parse_u64(const char *text, size_t size, uint64_t *out) {
     }
     if (size == 0) return false;
     *out = number;
+    return true;
+}
+
+bool parse_int(const char *text, int *out) {
+    bool negative = text[0] == '-';
+    const char *digits = negative ? text + 1 : text;
+    uint64_t magnitude = 0;
+    if (!parse_u64(digits, strlen(digits), &magnitude) || magnitude > INT_MAX) return false;
+    *out = negative ? -(int)magnitude : (int)magnitude;
     return true;
 }
 

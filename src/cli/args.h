@@ -1,8 +1,8 @@
 /* The command line: one table of every option, which says what each takes; a command says which ones it knows.
  *
  * Options stand anywhere, also before the command; "--" ends them; a value follows as --name=value or --name value (-o
- * value, -ovalue); letters without a value may be bundled. The last of a repeated option counts. "-" alone is an
- * operand. Names are never abbreviated.
+ * value, -ovalue); letters without a value may be bundled. A value that may be left out follows as --name=value only.
+ * The last of a repeated option counts. "-" alone is an operand. Names are never abbreviated.
  */
 #ifndef CAIRN_CLI_ARGS_H
 #define CAIRN_CLI_ARGS_H
@@ -25,6 +25,7 @@ typedef enum option_id {
     OPT_IF_VERSION,
     OPT_SYNC,
     OPT_TTL,
+    OPT_COMPRESS,
     OPT_OUTPUT,
     OPT_RANGE,
     OPT_PREFIX,
@@ -38,6 +39,7 @@ typedef enum option_id {
     OPT_KEYS,
     OPT_SIZES,
     OPT_VALUES,
+    OPT_DICTIONARY,
     OPT_COUNT
 } option_id;
 
@@ -48,7 +50,7 @@ typedef enum progress_mode { PROGRESS_AUTO, PROGRESS_ALWAYS, PROGRESS_NEVER } pr
 /* The strings are argv's own. */
 typedef struct arguments {
     uint64_t given;                /* OPTION_BIT of each option that is there */
-    const char *values[OPT_COUNT]; /* of those that take one */
+    const char *values[OPT_COUNT]; /* of those that take one; NULL where it was left out */
     key_encoding key_enc;
     progress_mode progress;
     const char **operands; /* the command's name first */
@@ -73,6 +75,9 @@ void args_help(FILE *out, uint64_t ids);
 
 /* Decimal digits only, nothing before or behind, no overflow. */
 bool parse_u64(const char *text, size_t size, uint64_t *out);
+
+/* The same, in the range of int, with a minus in front when it is below 0. */
+bool parse_int(const char *text, int *out);
 
 /* OFF:LEN; no LEN means to the end, which is UINT64_MAX. */
 bool parse_range(const char *text, uint64_t *offset, uint64_t *length);

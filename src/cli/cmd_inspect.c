@@ -79,6 +79,11 @@ static void print_json(const cairn_stats *s) {
         json_decimal(&object, "index_bytes_per_key", index_bytes_a_key(s));
     }
     json_number(&object, "cache_bytes", s->cache_bytes);
+    json_number(&object, "cache_hits", s->cache_hits);
+    json_number(&object, "cache_misses", s->cache_misses);
+    json_number(&object, "expiring_keys", s->expiring_keys);
+    json_number(&object, "snapshots", s->snapshots);
+    json_number(&object, "snapshot_age_ms", s->snapshot_age_ms);
     json_number(&object, "segments", s->segments);
     json_number(&object, "streams", s->streams);
     json_number(&object, "replay_bytes", s->replay_bytes);
@@ -107,6 +112,11 @@ static void print_table(const cairn_stats *s) {
     print_bytes("index_bytes", s->index_bytes);
     if (s->keys != 0) fprintf(stdout, "%-20s %.2f\n", "index_bytes_per_key", index_bytes_a_key(s));
     print_bytes("cache_bytes", s->cache_bytes);
+    print_count("cache_hits", s->cache_hits);
+    print_count("cache_misses", s->cache_misses);
+    print_count("expiring_keys", s->expiring_keys);
+    print_count("snapshots", s->snapshots);
+    print_count("snapshot_age_ms", s->snapshot_age_ms);
     print_count("segments", s->segments);
     print_count("streams", s->streams);
     print_bytes("replay_bytes", s->replay_bytes);

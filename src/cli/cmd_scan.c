@@ -119,11 +119,16 @@ static bool end_value(value_line *line) {
     return output_flush();
 }
 
-/* A value that is damaged before its first byte was written is reported and left out; later it ends the listing. */
+/* A value that is damaged before its first byte was written is reported and left out; later it ends the listing. A key
+ * that expired since the listing began is left out. */
 static int print_value(transfer *t, byte_view key, bool *go_on) {
     cairn_reader *reader = NULL;
     *go_on = false;
     t->code = cairn_reader_open(t->store, key.data, key.size, &reader, &t->store_error);
+    if (t->code == CAIRN_NOT_FOUND) {
+        *go_on = true;
+        return EXIT_OK;
+    }
     if (t->code != CAIRN_OK) {
         *go_on = t->code == CAIRN_CORRUPT;
         return report_store(t->code, &t->store_error, about_key(key));

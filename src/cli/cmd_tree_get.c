@@ -127,7 +127,7 @@ static int get_files(tree_get *g, cairn *store) {
         if (code == CAIRN_OK) {
             exit_code = write_file(g, reader, key, tree_keys_path(&g->keys, i));
             cairn_reader_close(reader);
-        } else {
+        } else if (code != CAIRN_NOT_FOUND) { /* which is a key that expired since it was listed */
             exit_code = report_store(code, &error, about_key(key));
             if (code == CAIRN_CORRUPT) exit_code = pass_over(g, exit_code);
         }

@@ -19,8 +19,11 @@ typedef struct tree_put {
     size_t key_capacity;
     transfer transfer;
     progress shown;
+    cairn_put_options options;
+    bool compresses;
     uint64_t files, bytes, skipped, failed;
-    int exit_code; /* the worst so far that did not end the work */
+    uint64_t stored_bytes; /* counted when it compresses */
+    int exit_code;         /* the worst so far that did not end the work */
 } tree_put;
 
 static int set_key(tree_put *p, byte_view path) {
@@ -44,9 +47,21 @@ static int pass_over(tree_put *p, int exit_code) {
     return EXIT_OK;
 }
 
+/* What the value takes in the store. A key that expired meanwhile takes nothing. */
+static int count_stored(tree_put *p) {
+    cairn_entry entry = {.struct_size = sizeof entry};
+    cairn_error error = {0};
+    int code = cairn_stat(p->transfer.store, p->key.data, p->key.size, &entry, &error);
+    if (code != CAIRN_OK && code != CAIRN_NOT_FOUND) return report_store(code, &error, about_key(bytes_view(&p->key)));
+    p->stored_bytes += entry.stored_size;
+    return EXIT_OK;
+}
+
 static int finish_file(tree_put *p, byte_view path, const source_file *source) {
     p->files++;
     p->bytes += p->transfer.bytes;
+    int exit_code = p->compresses ? count_stored(p) : EXIT_OK;
+    if (exit_code != EXIT_OK) return exit_code;
     if (source_changed(source)) {
         report_warning(about_path(path.data, path.size), "changed while it was read; what was read is stored");
     }
@@ -64,7 +79,7 @@ static int put_file(tree_put *p, const walk_entry *entry) {
     source_file source;
     int rc = source_open_at(&source, entry->directory, entry->name);
     if (rc < 0) return pass_over(p, report_file(rc, about, "cannot read"));
-    switch (transfer_put(&p->transfer, bytes_view(&p->key), &source, NULL)) {
+    switch (transfer_put(&p->transfer, bytes_view(&p->key), &source, &p->options)) {
     case TRANSFER_DONE:
         exit_code = finish_file(p, entry->path, &source);
         break;
@@ -112,13 +127,15 @@ static bool print_summary(const tree_put *p) {
         json_open(&object, stdout);
         json_number(&object, "files", p->files);
         json_number(&object, "bytes", p->bytes);
+        if (p->compresses) json_number(&object, "stored_bytes", p->stored_bytes);
         json_number(&object, "skipped", p->skipped);
         json_number(&object, "failed", p->failed);
         json_close(&object);
     } else if (!output_modes()->quiet) {
-        char bytes[HUMAN_SIZE];
-        fprintf(stderr, "cairn: stored %" PRIu64 " files, %s; skipped %" PRIu64 ", failed %" PRIu64 "\n", p->files,
-                human_bytes(bytes, p->bytes), p->skipped, p->failed);
+        char bytes[HUMAN_SIZE], stored[HUMAN_SIZE];
+        fprintf(stderr, "cairn: stored %" PRIu64 " files, %s%s%s; skipped %" PRIu64 ", failed %" PRIu64 "\n", p->files,
+                human_bytes(bytes, p->bytes), p->compresses ? " in " : "",
+                p->compresses ? human_bytes(stored, p->stored_bytes) : "", p->skipped, p->failed);
     }
     return output_flush();
 }
@@ -145,9 +162,10 @@ static int put_tree(const arguments *args, cairn *store, tree_put *p) {
 }
 
 int command_put_tree(const arguments *args) {
-    tree_put p = {.directory = args->operands[2]};
+    tree_put p = {.directory = args->operands[2], .compresses = args_has(args, OPT_COMPRESS)};
     cairn *store = NULL;
-    int exit_code = session_bound(args, OPT_PREFIX, &p.prefix);
+    int exit_code = session_put_options(args, &p.options);
+    if (exit_code == EXIT_OK) exit_code = session_bound(args, OPT_PREFIX, &p.prefix);
     if (exit_code == EXIT_OK) exit_code = session_open(args, SESSION_WRITE, &store);
     if (exit_code == EXIT_OK) exit_code = session_close(store, put_tree(args, store, &p));
     free(p.prefix.data);

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* ---- init ---- */
@@ -32,20 +33,6 @@ int command_init(const arguments *args) {
 }
 
 /* ---- put ---- */
-
-static int put_options(const arguments *args, cairn_put_options *options) {
-    *options = (cairn_put_options){
-        .struct_size = sizeof *options, .sync = args_has(args, OPT_SYNC), .if_absent = args_has(args, OPT_IF_ABSENT)};
-    const char *version = args->values[OPT_IF_VERSION], *ttl = args->values[OPT_TTL];
-    if (version != NULL && (!parse_u64(version, strlen(version), &options->if_version) || options->if_version == 0)) {
-        return report_usage("--if-version takes a version, which is a number above 0, not '%s'", version);
-    }
-    if (version != NULL && options->if_absent) return report_usage("--if-absent and --if-version exclude each other");
-    if (ttl != NULL && (!parse_seconds(ttl, &options->ttl_ms) || options->ttl_ms == 0)) {
-        return report_usage("--ttl takes seconds above 0, with up to three decimals, not '%s'", ttl);
-    }
-    return EXIT_OK;
-}
 
 static int report_transfer(const transfer *t, transfer_end end, subject value, subject file, const char *doing) {
     switch (end) {
@@ -79,7 +66,7 @@ int command_put(const arguments *args) {
     byte_string key = {0};
     cairn *store = NULL;
     source_file source;
-    int exit_code = put_options(args, &options);
+    int exit_code = session_put_options(args, &options);
     if (exit_code == EXIT_OK) exit_code = session_key(args, args->operands[2], &key);
     if (exit_code == EXIT_OK) exit_code = session_open(args, SESSION_WRITE, &store);
     if (exit_code != EXIT_OK) goto done;
@@ -215,17 +202,35 @@ int command_delete(const arguments *args) {
 
 /* ---- stat ---- */
 
-static bool print_entry(byte_view key, const cairn_entry *entry) {
-    if (!output_modes()->json) {
-        fprintf(stdout, "value_size     %" PRIu64 "\nstored_size    %" PRIu64 "\nversion        %" PRIu64 "\n",
-                entry->value_size, entry->stored_size, entry->version);
-        if (entry->expires_at_ms == 0) {
-            fputs("expires_at_ms  never\n", stdout);
-        } else {
-            fprintf(stdout, "expires_at_ms  %" PRIu64 "\n", entry->expires_at_ms);
-        }
-        return output_flush();
+/* Date and time of milliseconds since 1970, in UTC. A year takes up to 9 digits. */
+enum { DATE_SIZE = 40 };
+static const char *show_date(char text[DATE_SIZE], uint64_t ms) {
+    time_t seconds = (time_t)(ms / 1000);
+    struct tm utc;
+    if (gmtime_r(&seconds, &utc) == NULL || strftime(text, DATE_SIZE, "%Y-%m-%d %H:%M:%S UTC", &utc) == 0) {
+        (void)snprintf(text, DATE_SIZE, "beyond all dates");
     }
+    return text;
+}
+
+static bool print_entry_text(const cairn_entry *entry) {
+    fprintf(stdout, "value_size     %" PRIu64 "\nstored_size    %" PRIu64, entry->value_size, entry->stored_size);
+    if (entry->value_size > 0) {
+        fprintf(stdout, "  (%.1f %% of it)", 100 * (double)entry->stored_size / (double)entry->value_size);
+    }
+    fprintf(stdout, "\nversion        %" PRIu64 "\n", entry->version);
+    if (entry->expires_at_ms == 0) {
+        fputs("expires_at_ms  never\n", stdout);
+    } else {
+        char date[DATE_SIZE];
+        fprintf(stdout, "expires_at_ms  %" PRIu64 "  (%s)\n", entry->expires_at_ms,
+                show_date(date, entry->expires_at_ms));
+    }
+    return output_flush();
+}
+
+static bool print_entry(byte_view key, const cairn_entry *entry) {
+    if (!output_modes()->json) return print_entry_text(entry);
     json object;
     json_open(&object, stdout);
     json_key(&object, key);

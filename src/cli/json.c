@@ -81,6 +81,11 @@ void json_id(json *object, const char *name, uint64_t id) {
     fprintf(object->out, "\"%" PRIu64 "\"", id);
 }
 
+void json_bool(json *object, const char *name, bool value) {
+    member(object, name);
+    fputs(value ? "true" : "false", object->out);
+}
+
 void json_null(json *object, const char *name) {
     member(object, name);
     fputs("null", object->out);

@@ -23,6 +23,7 @@ void json_number(json *object, const char *name, uint64_t number);
 void json_integer(json *object, const char *name, int number);
 void json_decimal(json *object, const char *name, double number); /* two places */
 void json_id(json *object, const char *name, uint64_t id);
+void json_bool(json *object, const char *name, bool value);
 void json_null(json *object, const char *name);
 /* Opens a string for base64_show; json_string_end closes it. */
 void json_string_begin(json *object, const char *name);

@@ -23,7 +23,7 @@ typedef struct command {
 static const command commands[] = {
     {"init", "", "make a store", 1, 1, BIT(OPT_ORDERED) | BIT(OPT_NO_ORDERED), command_init},
     {"put", "KEY [FILE|-]", "store FILE or standard input as the value of KEY", 2, 3,
-     BIT(OPT_IF_ABSENT) | BIT(OPT_IF_VERSION) | BIT(OPT_SYNC) | BIT(OPT_TTL), command_put},
+     BIT(OPT_IF_ABSENT) | BIT(OPT_IF_VERSION) | BIT(OPT_SYNC) | BIT(OPT_TTL) | BIT(OPT_COMPRESS), command_put},
     {"get", "KEY", "write the value of KEY to standard output", 2, 2, BIT(OPT_OUTPUT) | BIT(OPT_RANGE), command_get},
     {"delete", "KEY...", "delete keys; exit 3 when some were absent", 2, INT_MAX, 0, command_delete},
     {"stat", "KEY", "print size and version of the value of KEY", 2, 2, 0, command_stat},
@@ -31,10 +31,12 @@ static const command commands[] = {
      BIT(OPT_FROM) | BIT(OPT_AFTER) | BIT(OPT_TO) | BIT(OPT_BEFORE) | BIT(OPT_PREFIX) | BIT(OPT_LIKE) |
          BIT(OPT_REVERSE) | BIT(OPT_LIMIT) | BIT(OPT_KEYS) | BIT(OPT_SIZES) | BIT(OPT_VALUES),
      command_scan},
-    {"put-tree", "DIR", "store every regular file below DIR under its relative path", 2, 2, BIT(OPT_PREFIX),
-     command_put_tree},
+    {"put-tree", "DIR", "store every regular file below DIR under its relative path", 2, 2,
+     BIT(OPT_PREFIX) | BIT(OPT_SYNC) | BIT(OPT_TTL) | BIT(OPT_COMPRESS), command_put_tree},
     {"get-tree", "DIR", "write every value to the file below DIR that its key names", 2, 2, BIT(OPT_PREFIX),
      command_get_tree},
+    {"train", "", "make a dictionary from small values, by which later ones compress better", 1, 1, BIT(OPT_DICTIONARY),
+     command_train},
     {"verify", "", "read and check everything; exit 5 on damage", 1, 1, 0, command_verify},
     {"stats", "", "print what the store holds and takes", 1, 1, 0, command_stats},
 };

@@ -9,7 +9,8 @@
 
 typedef enum session_access { SESSION_READ, SESSION_WRITE } session_access;
 
-/* Opens the store that the command's first operand names; never makes one. Signals wait until it is open. */
+/* Opens the store that the command's first operand names, for compressed values with --compress; never makes one.
+ * Signals wait until it is open. */
 int session_open(const arguments *args, session_access access, cairn **store);
 
 /* Closes it. The exit code of the whole: `exit_code` unless that is EXIT_OK and the closing fails. */
@@ -19,6 +20,9 @@ int session_close(cairn *store, int exit_code);
 cairn_options session_options(void);
 
 static inline const char *session_path(const arguments *args) { return args->operands[1]; }
+
+/* What --sync, --ttl, --if-absent and --if-version ask of a put. */
+int session_put_options(const arguments *args, cairn_put_options *options);
 
 /* A key of 1 byte to 64 KiB from --key-enc's text; for free(key->data). */
 int session_key(const arguments *args, const char *text, byte_string *key);

@@ -5,6 +5,7 @@
 #include "src/base/check.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -31,6 +32,9 @@ static inline void os_relax(void) {
     __asm__ volatile("yield");
 #endif
 }
+
+/* Gives the processor to another thread that could run. */
+static inline void os_yield(void) { (void)sched_yield(); }
 
 /* For a mutex that is held for microseconds at a time: tries for a while before it sleeps. A sleeper makes every unlock
  * a system call, and is overtaken again and again by those who run. */

@@ -7,10 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The store's part of the root: version, flags, live streams, their bytes; then what vlog_suspend gave. */
-#define BLOB_VERSION 1u
+/* The store's part of the root: version, flags, live streams, their bytes; then what vlog_suspend gave. Version 2 is
+ * for a store with times to live: behind the fixed part the size of what vlog_suspend gave and the number of keys that
+ * expire, and behind what it gave the expiries (src/store/expiry.h). */
+#define BLOB_PLAIN 1u
+#define BLOB_WITH_EXPIRIES 2u
 #define BLOB_CLOSED 1u
 #define BLOB_FIXED 24u
+#define BLOB_MORE 16u
 
 /* Due when there is this much to replay, and no oftener than that it costs one byte in twenty. */
 #define DUE_RECORDS 200000u
@@ -20,23 +24,41 @@
 typedef struct fence_context {
     cairn *store;
     bool closing;
+    uint64_t expiring; /* keys that expire; their expiries, as expiry_encode made them */
+    uint8_t *expiries;
+    size_t expiries_size;
 } fence_context;
 
-static int make_blob(cairn *store, bool closing, uint8_t **blob, size_t *size, cairn_error *error) {
+/* Before the first image is copied: what expires meanwhile may be in an image, and is then out of the expiries. What is
+ * put meanwhile is replayed. */
+static int take_expiries(fence_context *f, cairn_error *error) {
+    cairn *store = f->store;
+    if (f->closing) store_expiries_settle(store); /* what comes back is not counted as stale any more */
+    f->expiring = atomic_load(&store->expiring);
+    if (f->expiring == 0) return CAIRN_OK;
+    int rc = expiry_encode(store->expiries, 0, &f->expiries, &f->expiries_size);
+    return rc == CAIRN_OK ? rc : status_set(error, rc, "no memory for a checkpoint");
+}
+
+static int make_blob(const fence_context *f, uint8_t **blob, size_t *size, cairn_error *error) {
+    cairn *store = f->store;
     uint8_t *suspended = NULL;
-    size_t suspended_size = 0;
-    if (closing) {
-        int rc = vlog_suspend(store->log, &suspended, &suspended_size, error);
-        if (rc != CAIRN_OK) return rc;
-    }
-    *size = BLOB_FIXED + suspended_size;
+    size_t suspended_size = 0, fixed = BLOB_FIXED + (f->expiring > 0 ? BLOB_MORE : 0);
+    int rc = CAIRN_OK;
+    *blob = NULL;
+    if (f->closing) rc = vlog_suspend(store->log, &suspended, &suspended_size, error);
+    if (rc != CAIRN_OK) return rc;
+    *size = fixed + suspended_size + f->expiries_size;
     *blob = malloc(*size);
     if (*blob != NULL) {
-        le32_put(*blob, BLOB_VERSION);
-        le32_put(*blob + 4, closing ? BLOB_CLOSED : 0);
+        le32_put(*blob, f->expiring > 0 ? BLOB_WITH_EXPIRIES : BLOB_PLAIN);
+        le32_put(*blob + 4, f->closing ? BLOB_CLOSED : 0);
         le64_put(*blob + 8, atomic_load(&store->streams));
         le64_put(*blob + 16, atomic_load(&store->stream_bytes));
-        if (suspended_size > 0) memcpy(*blob + BLOB_FIXED, suspended, suspended_size);
+        if (f->expiring > 0) le64_put(*blob + BLOB_FIXED, suspended_size);
+        if (f->expiring > 0) le64_put(*blob + BLOB_FIXED + 8, f->expiring);
+        if (suspended_size > 0) memcpy(*blob + fixed, suspended, suspended_size);
+        if (f->expiries_size > 0) memcpy(*blob + fixed + suspended_size, f->expiries, f->expiries_size);
     }
     free(suspended);
     return *blob != NULL ? CAIRN_OK : status_set(error, CAIRN_NO_MEMORY, "no memory for a checkpoint");
@@ -44,12 +66,25 @@ static int make_blob(cairn *store, bool closing, uint8_t **blob, size_t *size, c
 
 bool store_blob_decode(store_blob *blob, const uint8_t *bytes, size_t size) {
     *blob = (store_blob){0};
-    if (size < BLOB_FIXED || le32_get(bytes) != BLOB_VERSION) return false;
+    if (size < BLOB_FIXED) return false;
+    uint32_t version = le32_get(bytes);
+    if (version != BLOB_PLAIN && version != BLOB_WITH_EXPIRIES) return false;
+    const uint8_t *next = bytes + BLOB_FIXED;
+    size_t left = size - BLOB_FIXED, suspended_size = left;
+    if (version == BLOB_WITH_EXPIRIES) {
+        if (left < BLOB_MORE || le64_get(next) > left - BLOB_MORE) return false;
+        suspended_size = le64_get(next);
+        blob->expiring = le64_get(next + 8);
+        next += BLOB_MORE;
+        left -= BLOB_MORE;
+    }
     blob->closed = (le32_get(bytes + 4) & BLOB_CLOSED) != 0;
     blob->streams = le64_get(bytes + 8);
     blob->stream_bytes = le64_get(bytes + 16);
-    blob->suspended = bytes + BLOB_FIXED;
-    blob->suspended_size = size - BLOB_FIXED;
+    blob->suspended = next;
+    blob->suspended_size = suspended_size;
+    blob->expiries = next + suspended_size;
+    blob->expiries_size = left - suspended_size;
     return true;
 }
 
@@ -58,18 +93,20 @@ static int fence(void *ctx, checkpoint_info *info, uint8_t **blob, size_t *size,
     fence_context *f = ctx;
     info->end_place = vlog_next_place(f->store->log);
     int rc = vlog_sync(f->store->log, info->end_place, error);
-    return rc == CAIRN_OK ? make_blob(f->store, f->closing, blob, size, error) : rc;
+    return rc == CAIRN_OK ? make_blob(f, blob, size, error) : rc;
 }
 
 static int write_locked(cairn *store, bool closing, cairn_error *error) {
     checkpoint_info info = {.epoch = vlog_reclaim_epoch(store->log), .time_ms = store->os->clock_ms(store->os)};
     memcpy(info.store_id, store->identity.store_id, sizeof info.store_id);
-    info.start_place = vlog_next_place(store->log);
+    info.start_place = store_replay_start(store);
     uint64_t bytes = vlog_appended_bytes(store->log);
     /* Every writer that has a place before the start holds a stripe until the index knows it. */
     hash_index_quiesce(store->index);
     fence_context f = {.store = store, .closing = closing};
-    int rc = checkpoint_write(store->checkpoint, store->index, &info, fence, &f, error);
+    int rc = take_expiries(&f, error);
+    if (rc == CAIRN_OK) rc = checkpoint_write(store->checkpoint, store->index, &info, fence, &f, error);
+    free(f.expiries);
     if (rc == CAIRN_OK) {
         atomic_store(&store->covered_place, info.start_place);
         atomic_store(&store->covered_bytes, bytes);
@@ -100,7 +137,7 @@ bool store_checkpoint_due(const cairn *store) {
     uint64_t bytes = vlog_appended_bytes(store->log) - atomic_load(&store->covered_bytes);
     uint64_t records = vlog_appended_place(store->log) - atomic_load(&store->covered_place);
     if (records < DUE_RECORDS && bytes < DUE_BYTES) return false;
-    return bytes / COST_SHARE >= checkpoint_cost(store->index);
+    return bytes / COST_SHARE >= checkpoint_cost(store->index) + expiry_bytes(store->expiries);
 }
 
 int cairn_checkpoint(cairn *store, cairn_error *error) {

@@ -31,12 +31,8 @@ static int check_options(cairn_options *o, cairn_error *error) {
     if (o->compression < CAIRN_COMPRESSION_DEFAULT || o->compression > CAIRN_COMPRESSION_ZSTD) {
         return status_set(error, CAIRN_INVALID, "unknown compression %d", o->compression);
     }
-    if (o->compression == CAIRN_COMPRESSION_ZSTD) {
-        return status_set(error, CAIRN_UNSUPPORTED, "compression is not supported by this version");
-    }
-    if (o->max_bytes != 0) return status_set(error, CAIRN_UNSUPPORTED, "a quota is not supported by this version");
-    if (o->cache_bytes != 0) {
-        return status_set(error, CAIRN_UNSUPPORTED, "a cache of values is not supported by this version");
+    if (!pack_level_valid(o->compression_level)) {
+        return status_set(error, CAIRN_INVALID, "zstd has no level %d", o->compression_level);
     }
     return CAIRN_OK;
 }
@@ -108,12 +104,33 @@ static int load_or_create(cairn *store, const char *path, bool *created, cairn_e
     return rc;
 }
 
+static int packing_of(const cairn_options *o) {
+    switch (o->compression) {
+    case CAIRN_COMPRESSION_ZSTD:
+        return VLOG_PACK_ALWAYS;
+    case CAIRN_COMPRESSION_NONE:
+        return VLOG_PACK_NEVER;
+    default:
+        return VLOG_PACK_BY_DICTIONARY;
+    }
+}
+
 static void vlog_message(void *ctx, int level, const char *message) { store_say(ctx, level, "%s", message); }
 
-static int open_parts(cairn *store, cairn_error *error) {
-    if (epoch_new(&store->readers) != CAIRN_OK || hash_index_new(&store->index, store->readers) != CAIRN_OK) {
-        return status_set(error, CAIRN_NO_MEMORY, "no memory for the index");
+static int make_memory_parts(cairn *store, cairn_error *error) {
+    int rc = epoch_new(&store->readers);
+    if (rc == CAIRN_OK) rc = hash_index_new(&store->index, store->readers);
+    if (rc == CAIRN_OK) rc = side_table_new(&store->side, store->index);
+    if (rc == CAIRN_OK) rc = expiry_new(&store->expiries);
+    if (rc == CAIRN_OK && store->options.cache_bytes != 0) {
+        rc = value_cache_new(&store->cache, store->readers, store->options.cache_bytes);
     }
+    return rc == CAIRN_OK ? rc : status_set(error, rc, "no memory for the index");
+}
+
+static int open_parts(cairn *store, cairn_error *error) {
+    int rc = make_memory_parts(store, error);
+    if (rc != CAIRN_OK) return rc;
     vlog_options o = {.dir = store->dir,
                       .readers = store->readers,
                       .read_only = store->options.read_only,
@@ -122,19 +139,26 @@ static int open_parts(cairn *store, cairn_error *error) {
                       .hash_mask = store->hash_mask,
                       .segment_bytes = store->options.segment_bytes,
                       .no_windows = store->options.no_mapped_reads,
+                      .packing = packing_of(&store->options),
+                      .pack_level = store->options.compression_level,
                       .open_files_max = OPEN_FILES_MAX,
                       .log = vlog_message,
                       .log_ctx = store};
     memcpy(o.store_id, store->identity.store_id, sizeof o.store_id);
-    int rc = vlog_open(&store->log, &o, error);
+    rc = vlog_open(&store->log, &o, error);
     if (rc == CAIRN_OK) rc = checkpoint_open(&store->checkpoint, store->dir, store->options.read_only, error);
     if (rc == CAIRN_OK) rc = store_recover(store, error);
-    return rc;
+    if (rc != CAIRN_OK) return rc;
+    atomic_store(&store->quota_used, vlog_usage_get(store->log).live_bytes + atomic_load(&store->stream_bytes));
+    return CAIRN_OK;
 }
 
 static void free_store(cairn *store) {
     if (store->checkpoint != NULL) checkpoint_close(store->checkpoint);
     vlog_close(store->log);
+    if (store->cache != NULL) value_cache_free(store->cache);
+    if (store->expiries != NULL) expiry_free(store->expiries);
+    if (store->side != NULL) side_table_free(store->side);
     if (store->index != NULL) hash_index_free(store->index);
     if (store->readers != NULL) epoch_free(store->readers);
     if (store->dir != NULL) os_dir_close(store->dir);
@@ -142,6 +166,8 @@ static void free_store(cairn *store) {
     os_cond_destroy(&store->upkeep.wake_keeper);
     os_mutex_destroy(&store->upkeep.lock);
     os_mutex_destroy(&store->streams_lock);
+    os_mutex_destroy(&store->batches_lock);
+    os_mutex_destroy(&store->snapshots_lock);
     os_mutex_destroy(&store->checkpoint_lock);
     free(store->dead_streams);
     free(store);
@@ -158,6 +184,8 @@ int store_open_on(cairn **out, os *system, const char *path, const cairn_options
     store->hash_mask = hash_mask;
     store->fork_generation = os_fork_generation();
     os_mutex_init(&store->checkpoint_lock);
+    os_mutex_init(&store->snapshots_lock);
+    os_mutex_init(&store->batches_lock);
     os_mutex_init(&store->streams_lock);
     os_mutex_init(&store->upkeep.lock);
     os_cond_init(&store->upkeep.wake_flusher);

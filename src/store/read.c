@@ -24,7 +24,21 @@ void cairn_free(void *value) {
     free(base);
 }
 
-static int get_found(cairn *store, const store_found *found, void **value, size_t *value_size, cairn_error *error) {
+/* An allocation for a value of this size, in the shape that cairn_free takes. NULL when there is no memory. */
+static void *value_alloc(uint64_t size) {
+    uint8_t *base = size < SIZE_MAX - VALUE_LEAD ? malloc(VALUE_LEAD + size + 1) : NULL;
+    return base == NULL ? NULL : with_base(base + VALUE_LEAD, base);
+}
+
+static int give_copy(const cached_value *v, void **value, size_t *value_size, cairn_error *error) {
+    *value = value_alloc(v->value_size);
+    if (*value == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory for a value");
+    memcpy(*value, cached_data(v), v->value_size);
+    *value_size = v->value_size;
+    return CAIRN_OK;
+}
+
+int store_get_found(cairn *store, const store_found *found, void **value, size_t *value_size, cairn_error *error) {
     uint8_t *base = NULL;
     int rc = store_value_load(store, &found->head, VALUE_LEAD, &base, error);
     if (rc != CAIRN_OK) return rc;
@@ -38,16 +52,16 @@ typedef struct whole_search {
     const void *key;
     size_t key_size;
     record_header header;
-    uint8_t *record; /* NULL: the candidate is too long to be read by the way */
+    uint8_t *record; /* NULL: the candidate is not one to be read by the way */
 } whole_search;
 
-/* Matches by reading the whole record, so that a small value costs one read. What this cannot settle (damage, length)
- * is left to the ordinary look-up. */
+/* Matches by reading the whole record, so that a small value costs one read. What this cannot settle (damage, length,
+ * compression, expiry) is left to the ordinary look-up. */
 static int match_whole(void *ctx, location candidate) {
     whole_search *s = ctx;
     free(s->record);
     s->record = NULL;
-    if (location_units(candidate) * UNIT_BYTES > READ_AT_ONCE_BYTES || location_kind_of(candidate) == LOCATION_STREAM) {
+    if (location_units(candidate) * UNIT_BYTES > READ_AT_ONCE_BYTES || location_holds(candidate) != LOCATION_VALUE) {
         return 1;
     }
     int rc = vlog_record_read(s->store->log, candidate, &s->header, &s->record, NULL);
@@ -56,18 +70,43 @@ static int match_whole(void *ctx, location candidate) {
 }
 
 /* true: done, *value is set. */
-static bool get_at_once(cairn *store, const void *key, size_t key_size, void **value, size_t *value_size) {
+static bool get_at_once(cairn *store, key_hash hash, const void *key, size_t key_size, void **value,
+                        size_t *value_size) {
     whole_search s = {.store = store, .key = key, .key_size = key_size};
     location where;
-    key_hash hash = key_hash_of(&store->identity.secret, key, key_size, store->hash_mask);
     int rc = hash_index_find(store->index, hash.index, match_whole, &s, &where);
-    if (rc == 1 && s.record != NULL) {
+    bool lasts =
+        rc == 1 && s.record != NULL && (s.header.expires_at_ms == 0 || s.header.expires_at_ms > store_now(store));
+    if (lasts) {
         *value = with_base(s.record + s.header.header_size, s.record);
         *value_size = s.header.value_size;
         return true;
     }
     free(s.record);
     return false;
+}
+
+static int get_through_cache(cairn *store, key_hash hash, const store_found *found, void **value, size_t *value_size,
+                             cairn_error *error) {
+    cached_value *v = store_cache_load(store, found);
+    if (v == NULL) return store_get_found(store, found, value, value_size, error);
+    int rc = give_copy(v, value, value_size, error);
+    store_cache_keep(store, hash.index, v);
+    return rc;
+}
+
+/* Inside the epoch. */
+static int get(cairn *store, const void *key, size_t key_size, void **value, size_t *value_size, unsigned stripe,
+               cairn_error *error) {
+    key_hash hash = store_hash(store, key, key_size);
+    const cached_value *v = store_cached(store, hash, key, key_size, stripe);
+    if (v != NULL) return give_copy(v, value, value_size, error);
+    if (store->cache == NULL && get_at_once(store, hash, key, key_size, value, value_size)) return CAIRN_OK;
+    store_found found;
+    int rc = store_find_present(store, key, key_size, &found, error);
+    if (rc == CAIRN_OK) rc = get_through_cache(store, hash, &found, value, value_size, error);
+    store_found_release(&found);
+    return rc;
 }
 
 int cairn_get(cairn *store, const void *key, size_t key_size, void **value, size_t *value_size, cairn_error *error) {
@@ -77,16 +116,13 @@ int cairn_get(cairn *store, const void *key, size_t key_size, void **value, size
     if (value == NULL || value_size == NULL) return status_set(error, CAIRN_INVALID, "no place for the value");
     *value = NULL;
     *value_size = 0;
-    epoch_guard guard = epoch_enter(store->readers);
-    if (!get_at_once(store, key, key_size, value, value_size)) {
-        store_found found;
-        rc = store_find_present(store, key, key_size, STORE_HEAD_BYTES, &found, error);
-        if (rc == CAIRN_OK) rc = get_found(store, &found, value, value_size, error);
-        store_found_release(&found);
-    }
-    epoch_exit(store->readers, guard);
+    epoch_guard guard = store_enter(store);
+    rc = get(store, key, key_size, value, value_size, guard.slot, error);
+    store_exit(store, guard);
     return rc;
 }
+
+/* ---- Into the caller's buffer ---- */
 
 typedef struct into_search {
     cairn *store;
@@ -101,20 +137,57 @@ typedef struct into_search {
 /* Matches by reading the value into the caller's buffer. What this cannot settle is left to the ordinary look-up. */
 static int match_into(void *ctx, location candidate) {
     into_search *s = ctx;
-    if (location_kind_of(candidate) == LOCATION_STREAM) return 1;
+    if (location_kind_of(candidate) != LOCATION_VALUE) return 1;
     s->done = vlog_value_read(s->store->log, candidate, s->key, s->key_size, s->buf, s->cap, &s->value_size, NULL) ==
               CAIRN_OK;
     return 1;
 }
 
-static bool get_into_at_once(cairn *store, const void *key, size_t key_size, void *buf, size_t cap,
+static bool get_into_at_once(cairn *store, key_hash hash, const void *key, size_t key_size, void *buf, size_t cap,
                              size_t *value_size) {
     into_search s = {.store = store, .key = key, .key_size = key_size, .buf = buf, .cap = cap};
     location where;
-    key_hash hash = key_hash_of(&store->identity.secret, key, key_size, store->hash_mask);
     if (hash_index_find(store->index, hash.index, match_into, &s, &where) != 1 || !s.done) return false;
     *value_size = s.value_size;
     return true;
+}
+
+static int check_room(uint64_t size, size_t cap, size_t *value_size, cairn_error *error) {
+    *value_size = size;
+    if (size <= cap) return CAIRN_OK;
+    return status_set(error, CAIRN_TOO_SMALL, "a value of %llu bytes into a buffer of %zu", (unsigned long long)size,
+                      cap);
+}
+
+static int copy_into(const cached_value *v, void *buf, size_t cap, size_t *value_size, cairn_error *error) {
+    int rc = check_room(v->value_size, cap, value_size, error);
+    if (rc == CAIRN_OK && v->value_size > 0) memcpy(buf, cached_data(v), v->value_size);
+    return rc;
+}
+
+static int read_into(cairn *store, key_hash hash, const store_found *found, void *buf, size_t cap, size_t *value_size,
+                     cairn_error *error) {
+    int rc = check_room(found->head.header.value_size, cap, value_size, error);
+    if (rc != CAIRN_OK) return rc;
+    cached_value *v = store_cache_load(store, found);
+    if (v == NULL) return store_value_read(store, &found->head, buf, *value_size, 0, error);
+    rc = copy_into(v, buf, cap, value_size, error);
+    store_cache_keep(store, hash.index, v);
+    return rc;
+}
+
+/* Inside the epoch. */
+static int get_into(cairn *store, const void *key, size_t key_size, void *buf, size_t cap, size_t *value_size,
+                    unsigned stripe, cairn_error *error) {
+    key_hash hash = store_hash(store, key, key_size);
+    const cached_value *v = store_cached(store, hash, key, key_size, stripe);
+    if (v != NULL) return copy_into(v, buf, cap, value_size, error);
+    if (store->cache == NULL && get_into_at_once(store, hash, key, key_size, buf, cap, value_size)) return CAIRN_OK;
+    store_found found;
+    int rc = store_find_present(store, key, key_size, &found, error);
+    if (rc == CAIRN_OK) rc = read_into(store, hash, &found, buf, cap, value_size, error);
+    store_found_release(&found);
+    return rc;
 }
 
 int cairn_get_into(cairn *store, const void *key, size_t key_size, void *buf, size_t cap, size_t *value_size,
@@ -125,25 +198,35 @@ int cairn_get_into(cairn *store, const void *key, size_t key_size, void *buf, si
     if ((buf == NULL && cap > 0) || value_size == NULL)
         return status_set(error, CAIRN_INVALID, "no place for the value");
     *value_size = 0;
-    epoch_guard guard = epoch_enter(store->readers);
-    if (get_into_at_once(store, key, key_size, buf, cap, value_size)) {
-        epoch_exit(store->readers, guard);
+    epoch_guard guard = store_enter(store);
+    rc = get_into(store, key, key_size, buf, cap, value_size, guard.slot, error);
+    store_exit(store, guard);
+    return rc;
+}
+
+/* ---- Parts ---- */
+
+static void copy_part(const cached_value *v, uint64_t offset, void *buf, size_t len, size_t *got) {
+    if (offset >= v->value_size) return;
+    *got = min_u64(len, v->value_size - offset);
+    if (*got > 0) memcpy(buf, cached_data(v) + offset, *got);
+}
+
+static int read_part(cairn *store, key_hash hash, const store_found *found, uint64_t offset, void *buf, size_t len,
+                     size_t *got, cairn_error *error) {
+    uint64_t size = found->head.header.value_size;
+    if (offset >= size) return CAIRN_OK;
+    /* A large value is not read as a whole for the sake of a cache that may not keep it. */
+    bool worth_it = store_is_resident(store) || size <= FRAME_BYTES;
+    cached_value *v = worth_it ? store_cache_load(store, found) : NULL;
+    if (v != NULL) {
+        copy_part(v, offset, buf, len, got);
+        store_cache_keep(store, hash.index, v);
         return CAIRN_OK;
     }
-    store_found found;
-    rc = store_find_present(store, key, key_size, STORE_HEAD_BYTES, &found, error);
-    if (rc == CAIRN_OK) {
-        uint64_t size = found.head.header.value_size;
-        *value_size = size;
-        if (size > cap) {
-            rc = status_set(error, CAIRN_TOO_SMALL, "a value of %llu bytes into a buffer of %zu",
-                            (unsigned long long)size, cap);
-        } else {
-            rc = store_value_read(store, &found.head, buf, size, 0, error);
-        }
-    }
-    store_found_release(&found);
-    epoch_exit(store->readers, guard);
+    size_t wanted = min_u64(len, size - offset);
+    int rc = store_value_read(store, &found->head, buf, wanted, offset, error);
+    if (rc == CAIRN_OK) *got = wanted;
     return rc;
 }
 
@@ -154,26 +237,33 @@ int cairn_read(cairn *store, const void *key, size_t key_size, uint64_t offset, 
     if (rc != CAIRN_OK) return rc;
     if ((buf == NULL && len > 0) || got == NULL) return status_set(error, CAIRN_INVALID, "no place for the value");
     *got = 0;
-    store_found found;
-    epoch_guard guard = epoch_enter(store->readers);
-    rc = store_find_present(store, key, key_size, STORE_HEAD_BYTES, &found, error);
-    if (rc == CAIRN_OK && offset < found.head.header.value_size) {
-        size_t size = min_u64(len, found.head.header.value_size - offset);
-        rc = store_value_read(store, &found.head, buf, size, offset, error);
-        if (rc == CAIRN_OK) *got = size;
+    epoch_guard guard = store_enter(store);
+    key_hash hash = store_hash(store, key, key_size);
+    const cached_value *v = store_cached(store, hash, key, key_size, guard.slot);
+    if (v != NULL) {
+        copy_part(v, offset, buf, len, got);
+    } else {
+        store_found found;
+        rc = store_find_present(store, key, key_size, &found, error);
+        if (rc == CAIRN_OK) rc = read_part(store, hash, &found, offset, buf, len, got, error);
+        store_found_release(&found);
     }
-    store_found_release(&found);
-    epoch_exit(store->readers, guard);
+    store_exit(store, guard);
     return rc;
 }
 
-/* What the value takes in the log and, when it has one, in its own file. */
-static int stored_size(cairn *store, const store_found *found, uint64_t *size, cairn_error *error) {
-    *size = location_units(found->where) * UNIT_BYTES;
-    if (found->head.header.type != RECORD_STREAM) return CAIRN_OK;
+/* ---- What is known of a value ---- */
+
+int store_entry_fill(cairn *store, const store_found *found, cairn_entry *entry, cairn_error *error) {
+    const record_header *h = &found->head.header;
+    *entry = (cairn_entry){.value_size = h->value_size,
+                           .stored_size = location_units(found->where) * UNIT_BYTES,
+                           .version = h->version,
+                           .expires_at_ms = h->expires_at_ms};
+    if (h->type != RECORD_STREAM) return CAIRN_OK;
     value_descriptor d;
     int rc = store_descriptor(store, &found->head, &d, error);
-    if (rc == CAIRN_OK) *size += d.file_size;
+    if (rc == CAIRN_OK) entry->stored_size += d.file_size;
     return rc;
 }
 
@@ -182,16 +272,19 @@ int cairn_stat(cairn *store, const void *key, size_t key_size, cairn_entry *entr
     if (rc == CAIRN_OK) rc = store_check_key(key, key_size, error);
     if (rc != CAIRN_OK) return rc;
     cairn_entry result = {0};
-    store_found found;
-    epoch_guard guard = epoch_enter(store->readers);
-    rc = store_find_present(store, key, key_size, STORE_HEAD_BYTES, &found, error);
-    if (rc == CAIRN_OK) {
-        result.value_size = found.head.header.value_size;
-        result.version = found.head.header.version;
-        result.expires_at_ms = found.head.header.expires_at_ms;
-        rc = stored_size(store, &found, &result.stored_size, error);
+    epoch_guard guard = store_enter(store);
+    const cached_value *v = store_cached(store, store_hash(store, key, key_size), key, key_size, guard.slot);
+    if (v != NULL) {
+        result = (cairn_entry){.value_size = v->value_size,
+                               .stored_size = v->stored_size,
+                               .version = v->version,
+                               .expires_at_ms = v->expires_at_ms};
+    } else {
+        store_found found;
+        rc = store_find_present(store, key, key_size, &found, error);
+        if (rc == CAIRN_OK) rc = store_entry_fill(store, &found, &result, error);
+        store_found_release(&found);
     }
-    store_found_release(&found);
-    epoch_exit(store->readers, guard);
+    store_exit(store, guard);
     return rc == CAIRN_OK ? store_copy_result(entry, &result, sizeof result, error) : rc;
 }

@@ -5,6 +5,7 @@
 #include "src/store/store.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct cairn_reader {
     cairn *store;
@@ -28,8 +29,8 @@ int cairn_reader_open(cairn *store, const void *key, size_t key_size, cairn_read
         return status_set(error, CAIRN_NO_MEMORY, "no memory for a reader");
     }
     r->store = store;
-    epoch_guard guard = epoch_enter(store->readers);
-    rc = store_find_present(store, key, key_size, STORE_HEAD_BYTES, found, error);
+    epoch_guard guard = store_enter(store);
+    rc = store_find_present(store, key, key_size, found, error);
     if (rc == CAIRN_OK) {
         r->where = found->where;
         r->size = found->head.header.value_size;
@@ -40,7 +41,7 @@ int cairn_reader_open(cairn *store, const void *key, size_t key_size, cairn_read
         }
     }
     store_found_release(found);
-    epoch_exit(store->readers, guard);
+    store_exit(store, guard);
     free(found);
     if (rc != CAIRN_OK) {
         free(r);
@@ -61,14 +62,17 @@ int cairn_reader_pread(cairn_reader *r, void *buf, size_t len, uint64_t offset, 
     int rc = store_check(r->store, error);
     if (rc != CAIRN_OK || offset >= r->size) return rc;
     size_t size = min_u64(len, r->size - offset);
-    if (r->file != NULL) {
+    epoch_guard guard = epoch_enter(r->store->readers);
+    const cached_value *v = store_cached_at(r->store, r->where, guard.slot);
+    if (v != NULL) {
+        memcpy(buf, cached_data(v) + offset, size);
+    } else if (r->file != NULL) {
         rc = value_file_read(r->file, buf, size, offset, error);
     } else {
-        epoch_guard guard = epoch_enter(r->store->readers);
         rc = vlog_head_refresh(r->store->log, &r->head, error);
         if (rc == CAIRN_OK) rc = vlog_payload_read(r->store->log, &r->head, buf, size, offset, error);
-        epoch_exit(r->store->readers, guard);
     }
+    epoch_exit(r->store->readers, guard);
     if (rc == CAIRN_OK) *got = size;
     return rc;
 }

@@ -45,7 +45,7 @@ static int apply_colliding(cairn *store, const vlog_event *e, cairn_error *error
     store_found found;
     int rc = vlog_head_read(store->log, e->where, STORE_HEAD_BYTES, &head, error);
     if (rc == CAIRN_OK) {
-        rc = store_find(store, e->hash, vlog_head_key(&head), head.header.key_size, STORE_HEAD_BYTES, &found, error);
+        rc = store_find(store, e->hash, vlog_head_key(&head), head.header.key_size, &found, error);
         if (rc == CAIRN_CORRUPT) rc = CAIRN_OK; /* As when it was written: it stands beside the damaged one. */
         location from = found.where;
         store_found_release(&found);
@@ -61,8 +61,20 @@ static int apply_colliding(cairn *store, const vlog_event *e, cairn_error *error
     return rc;
 }
 
+/* Before the event is applied; whether it still counts in the end is asked when it is due. */
+static int note_expiry(cairn *store, const vlog_event *e, cairn_error *error) {
+    if (e->expires_at_ms == 0) return CAIRN_OK;
+    if (expiry_reserve(store->expiries, e->hash.index, 1) != CAIRN_OK) {
+        return status_set(error, CAIRN_NO_MEMORY, "no memory for a time to live");
+    }
+    expiry_add(store->expiries, &(expiry_entry){e->expires_at_ms, e->hash.index, e->where});
+    return CAIRN_OK;
+}
+
 static int apply(void *ctx, const vlog_event *e, cairn_error *error) {
     cairn *store = ctx;
+    int noted = note_expiry(store, e, error);
+    if (noted != CAIRN_OK) return noted;
     epoch_guard guard = epoch_enter(store->readers);
     hash_index_lock(store->index, e->hash.index);
     int rc = (e->flags & RECORD_COLLIDES) != 0 ? apply_colliding(store, e, error) : apply_alone(store, e, error);
@@ -75,11 +87,13 @@ static int count_live(void *ctx, uint64_t hash, location where) {
     cairn *store = ctx;
     (void)hash;
     vlog_live_add(store->log, where);
+    store->expiring += location_expires(where);
     return 0;
 }
 
 static void recount_live(cairn *store) {
     vlog_live_clear(store->log);
+    store->expiring = 0;
     hash_index_lock_all(store->index);
     (void)hash_index_visit_all(store->index, count_live, store);
     hash_index_unlock_all(store->index);
@@ -99,6 +113,16 @@ typedef struct loaded {
     store_blob blob;
 } loaded;
 
+static int load_expiries(cairn *store, const store_blob *blob, cairn_error *error) {
+    if (blob->expiries_size == 0) return CAIRN_OK;
+    int rc = expiry_decode(store->expiries, blob->expiries, blob->expiries_size);
+    if (rc == CAIRN_OK) return CAIRN_OK;
+    /* Under the checkpoint's checksum: not damage, but bytes that no build has written. */
+    return status_set(error, rc,
+                      rc == CAIRN_CORRUPT ? "the expiries in the checkpoint make no sense"
+                                          : "no memory for times to live");
+}
+
 static int load_checkpoint(cairn *store, loaded *l, cairn_error *error) {
     cairn_error why;
     size_t size = 0;
@@ -112,8 +136,9 @@ static int load_checkpoint(cairn *store, loaded *l, cairn_error *error) {
         if (error != NULL) *error = why;
         return rc;
     }
-    if (l->there) (void)store_blob_decode(&l->blob, l->bytes, size);
-    return CAIRN_OK;
+    if (!l->there) return CAIRN_OK;
+    bool decoded = store_blob_decode(&l->blob, l->bytes, size);
+    return decoded ? load_expiries(store, &l->blob, error) : CAIRN_OK;
 }
 
 static int replay(cairn *store, const loaded *l, cairn_error *error) {
@@ -163,6 +188,7 @@ int store_recover(cairn *store, cairn_error *error) {
         atomic_store(&store->streams, l.blob.streams);
         atomic_store(&store->stream_bytes, l.blob.stream_bytes);
         atomic_store(&store->covered_place, l.info.start_place);
+        atomic_store(&store->expiring, l.blob.expiring);
         if (!store->options.read_only) rc = clean_up(store, error);
     } else if (rc == CAIRN_OK) {
         rc = replay(store, &l, error);

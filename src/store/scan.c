@@ -1,5 +1,6 @@
-/* Listing every key, in the order of the log. The locations are copied at the opening with every stripe held, so that a
- * scan sees one moment; nothing is reclaimed while a store is open, so they stay good. */
+/* Listing every key, in the order of the log. The locations are copied at the opening, shard by shard, as a snapshot
+ * has them, so that a scan sees one moment and writers go on; nothing is reclaimed while a store is open, so they stay
+ * good. */
 #include "src/base/check.h"
 #include "src/base/status.h"
 #include "src/store/store.h"
@@ -10,28 +11,52 @@ struct cairn_scan {
     cairn *store;
     bool keys_only;
     uint64_t left; /* entries that may still be returned */
+    store_moment moment;
     location *list;
-    size_t count, next;
+    size_t count, capacity, next;
     bool on_entry;
     vlog_head head;
     uint8_t *value; /* of the current entry, once asked for */
 };
 
-static int check_options(const cairn_scan_options *o, cairn_error *error) {
-    if (o->lower == NULL && o->upper == NULL && o->prefix == NULL && o->like == NULL && !o->reverse &&
-        o->snapshot == NULL) {
-        return CAIRN_OK;
+static int check_options(const cairn *store, const cairn_scan_options *o, cairn_error *error) {
+    if (o->snapshot != NULL && !store_snapshot_is_of(o->snapshot, store)) {
+        return status_set(error, CAIRN_INVALID, "the snapshot is another handle's");
     }
-    return status_set(
-        error, CAIRN_UNSUPPORTED,
-        "a scan with bounds, prefix, LIKE, reverse or snapshot needs an ordered index, which this version "
-        "does not have; without them it lists every key");
+    if (o->lower == NULL && o->upper == NULL && o->prefix == NULL && o->like == NULL && !o->reverse) return CAIRN_OK;
+    return status_set(error, CAIRN_UNSUPPORTED,
+                      "a scan with bounds, prefix, LIKE or reverse needs an ordered index, which this version does not "
+                      "have; without them it lists every key");
 }
 
 static int collect(void *ctx, uint64_t hash, location where) {
     cairn_scan *s = ctx;
-    (void)hash;
+    size_t count;
+    if (side_table_find(s->store->side, hash, s->moment.number, &count) != NULL) return 0;
     s->list[s->count++] = where;
+    return 0;
+}
+
+static int collect_saved(void *ctx, uint64_t hash, const location *list, size_t count) {
+    cairn_scan *s = ctx;
+    (void)hash;
+    for (size_t i = 0; i < count; i++) {
+        s->list[s->count++] = list[i];
+    }
+    return 0;
+}
+
+static int count_entry(void *ctx, uint64_t hash, location where) {
+    (void)hash;
+    (void)where;
+    ++*(size_t *)ctx;
+    return 0;
+}
+
+static int count_saved(void *ctx, uint64_t hash, const location *list, size_t count) {
+    (void)hash;
+    (void)list;
+    *(size_t *)ctx += count;
     return 0;
 }
 
@@ -40,18 +65,47 @@ static int by_address(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+/* Stripe held. */
+static int collect_shard(cairn_scan *s, unsigned shard) {
+    cairn *store = s->store;
+    uint64_t number = s->moment.number;
+    size_t more = 0;
+    (void)hash_index_visit_shard(store->index, shard, count_entry, &more);
+    (void)side_table_visit_shard(store->side, shard, number, count_saved, &more);
+    if (more > s->capacity - s->count) {
+        size_t capacity = max_u64(s->count + more, s->capacity + s->capacity / 2);
+        location *grown = realloc(s->list, capacity * sizeof *grown);
+        if (grown == NULL) return CAIRN_NO_MEMORY;
+        s->list = grown;
+        s->capacity = capacity;
+    }
+    (void)hash_index_visit_shard(store->index, shard, collect, s);
+    return side_table_visit_shard(store->side, shard, number, collect_saved, s);
+}
+
 static int take_list(cairn_scan *s, cairn_error *error) {
     hash_index *index = s->store->index;
-    hash_index_lock_all(index);
-    uint64_t entries = hash_index_entries(index);
-    s->list = malloc(max_u64(entries, 1) * sizeof *s->list);
-    if (s->list != NULL) (void)hash_index_visit_all(index, collect, s);
-    hash_index_unlock_all(index);
-    if (s->list == NULL) {
-        return status_set(error, CAIRN_NO_MEMORY, "no memory to list %llu keys", (unsigned long long)entries);
+    int rc = CAIRN_OK;
+    for (unsigned shard = 0; rc == CAIRN_OK && shard < HASH_INDEX_SHARDS; shard++) {
+        uint64_t any_hash = (uint64_t)shard << 54;
+        hash_index_lock(index, any_hash);
+        rc = collect_shard(s, shard);
+        hash_index_unlock(index, any_hash);
     }
-    qsort(s->list, s->count, sizeof *s->list, by_address);
+    if (rc != CAIRN_OK) return status_set(error, rc, "no memory to list %zu keys and more", s->count);
+    if (s->count > 0) qsort(s->list, s->count, sizeof *s->list, by_address);
     return CAIRN_OK;
+}
+
+/* The list of a snapshot, or of one that is made for the purpose. */
+static int take_moment(cairn_scan *s, cairn_snapshot *given, cairn_error *error) {
+    cairn_snapshot *snapshot = given;
+    int rc = given == NULL ? store_snapshot_make(s->store, &snapshot, error) : CAIRN_OK;
+    if (rc != CAIRN_OK) return rc;
+    s->moment = store_snapshot_moment(snapshot);
+    rc = take_list(s, error);
+    if (given == NULL) store_snapshot_drop(snapshot);
+    return rc;
 }
 
 int cairn_scan_open(cairn *store, const cairn_scan_options *options, cairn_scan **scan, cairn_error *error) {
@@ -60,7 +114,7 @@ int cairn_scan_open(cairn *store, const cairn_scan_options *options, cairn_scan 
     *scan = NULL;
     int rc = store_check(store, error);
     if (rc == CAIRN_OK) rc = store_copy_options(&o, sizeof o, options, error);
-    if (rc == CAIRN_OK) rc = check_options(&o, error);
+    if (rc == CAIRN_OK) rc = check_options(store, &o, error);
     if (rc != CAIRN_OK) return rc;
     cairn_scan *s = calloc(1, sizeof *s);
     if (s == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory for a scan");
@@ -68,8 +122,9 @@ int cairn_scan_open(cairn *store, const cairn_scan_options *options, cairn_scan 
     s->keys_only = o.keys_only;
     s->left = o.limit == 0 ? UINT64_MAX : o.limit;
     s->head.bytes = s->head.inline_bytes;
-    rc = take_list(s, error);
+    rc = take_moment(s, o.snapshot, error);
     if (rc != CAIRN_OK) {
+        free(s->list);
         free(s);
         return rc;
     }
@@ -85,18 +140,29 @@ static void leave_entry(cairn_scan *s) {
     s->on_entry = false;
 }
 
+static bool is_expired(const cairn_scan *s) {
+    uint64_t expires = s->head.header.expires_at_ms;
+    return expires != 0 && expires <= s->moment.now_ms;
+}
+
 int cairn_scan_next(cairn_scan *s, cairn_error *error) {
     if (s == NULL) return status_set(error, CAIRN_INVALID, "no scan");
     int rc = store_check(s->store, error);
     if (rc != CAIRN_OK) return rc;
     leave_entry(s);
-    if (s->next == s->count || s->left == 0) return CAIRN_DONE;
-    s->left--;
-    epoch_guard guard = epoch_enter(s->store->readers);
-    rc = vlog_head_read(s->store->log, s->list[s->next++], STORE_HEAD_BYTES, &s->head, error);
-    epoch_exit(s->store->readers, guard);
-    s->on_entry = rc == CAIRN_OK;
-    return rc;
+    while (s->next < s->count && s->left > 0) {
+        epoch_guard guard = epoch_enter(s->store->readers);
+        rc = vlog_head_read(s->store->log, s->list[s->next++], STORE_HEAD_BYTES, &s->head, error);
+        epoch_exit(s->store->readers, guard);
+        if (rc == CAIRN_OK && is_expired(s)) {
+            vlog_head_release(&s->head);
+            continue;
+        }
+        s->left--;
+        s->on_entry = rc == CAIRN_OK;
+        return rc;
+    }
+    return CAIRN_DONE;
 }
 
 const void *cairn_scan_key(const cairn_scan *s, size_t *size) {

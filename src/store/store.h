@@ -2,11 +2,24 @@
  *
  * Locks, in the order in which they are taken:
  *   checkpoint_lock   one checkpoint at a time; guards `checkpoint` and what the newest one covers
- *   stripes           of the hash index: around look-up, append and index change of one key
+ *   stripes           of the hash index: around look-up, append and index change of one key, or of all keys of a batch
+ *   batches_lock      the list of batches under way
  *   the value log's   see vlog/log.h
+ *   snapshots_lock    the list of open snapshots
  *   streams_lock      the list of dead value files
+ *   the cache's and the expiries' own, see src/store/value_cache.h and src/store/expiry.h
  *   upkeep.lock       what the store's own threads wait for; innermost
- * Reads take none: they are inside the epoch from the look-up to the last byte.
+ * Reads take none: they are inside the epoch from the look-up to the last byte. Reads on a snapshot take a stripe to
+ * learn what the snapshot has, not while they read.
+ *
+ * Snapshots (rule 8). Opening one raises `newest_snapshot` and then waits until every writer that held a stripe has let
+ * go (hash_index_quiesce). A writer looks at it once, holding the stripes of all that it changes, and where it is set
+ * saves what the index has in the side table before it changes that. So a writer either began before the opening, and
+ * is seen as a whole, or is not seen at all.
+ *
+ * Batches. Their values are appended without any stripe; then the stripes of all keys are taken, what changed meanwhile
+ * is mended, the COMMIT is appended, and the index is changed between hash_index_publish_begin and _end: readers that
+ * begin meanwhile wait. batch.c and vlog/FORMAT.md say why that is enough.
  */
 #ifndef CAIRN_STORE_STORE_H
 #define CAIRN_STORE_STORE_H
@@ -14,9 +27,13 @@
 #include "include/cairn.h"
 #include "index/checkpoint.h"
 #include "index/hash_index.h"
+#include "src/base/check.h"
 #include "src/os/os.h"
 #include "src/os/os_thread.h"
+#include "src/store/expiry.h"
 #include "src/store/identity.h"
+#include "src/store/side_table.h"
+#include "src/store/value_cache.h"
 #include "vlog/log.h"
 
 #include <stdatomic.h>
@@ -30,9 +47,16 @@ typedef struct store_upkeep {
     bool flush_wanted;                           /* lock: something is not yet durable */
     bool keep_wanted;                            /* lock: enough was appended to look after segments and checkpoints */
     atomic_bool flush_signalled, keep_signalled; /* so that a put takes the lock only when it has news */
+    atomic_bool watches_expiries;                /* the keeper was told that there are keys that expire */
     _Atomic uint64_t kept_bytes;                 /* appended bytes when upkeep last ran */
     _Atomic uint64_t unsynced_ns; /* monotonic time of the oldest unsynced put; 0: none. Only without threads */
 } store_upkeep;
+
+/* A batch whose parts may be in the log and whose COMMIT is not: no checkpoint may begin behind it. */
+typedef struct batch_under_way {
+    uint64_t first_place;
+    struct batch_under_way *next;
+} batch_under_way;
 
 struct cairn {
     /* Fixed once open. */
@@ -45,8 +69,25 @@ struct cairn {
     epoch *readers;
     hash_index *index;
     vlog *log;
+    value_cache *cache; /* NULL: none */
 
-    _Atomic uint64_t children; /* scans, readers, writers, views */
+    _Atomic uint64_t children;   /* scans, readers, writers, views, snapshots */
+    _Atomic uint64_t now_ms;     /* the latest that the wall clock was seen at */
+    _Atomic uint64_t quota_used; /* live bytes; kept where there is a quota */
+
+    expiry *expiries;          /* entries of the index that have an expiry */
+    _Atomic uint64_t expiring; /* how many */
+
+    os_mutex snapshots_lock;
+    cairn_snapshot *snapshots;        /* snapshots_lock: open ones, the newest first */
+    uint64_t last_snapshot;           /* snapshots_lock: their numbers count up */
+    _Atomic uint64_t newest_snapshot; /* written under snapshots_lock; 0: none is open */
+    side_table *side;                 /* stripes */
+
+    os_mutex batches_lock;
+    batch_under_way *batches; /* batches_lock */
+    _Atomic uint64_t
+        removals[HASH_INDEX_SHARDS]; /* how many entries have left the index, by stripe; written under it */
 
     os_mutex checkpoint_lock;
     checkpoint *checkpoint;              /* checkpoint_lock; NULL once it must not be used any more */
@@ -77,23 +118,42 @@ int store_copy_options(void *to, size_t size, const void *from, cairn_error *err
 int store_copy_result(void *to, const void *from, size_t size, cairn_error *error);
 void store_say(const cairn *store, int level, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* What every read begins with: waits while a batch becomes visible, and enters the epoch. */
+static inline epoch_guard store_enter(cairn *store) {
+    hash_index_reader_wait(store->index);
+    return epoch_enter(store->readers);
+}
+static inline void store_exit(cairn *store, epoch_guard guard) { epoch_exit(store->readers, guard); }
+
 /* ---- find.c: from a key to its record; inside the epoch ---- */
 
 typedef struct store_found {
     location where; /* LOCATION_NONE: absent */
+    bool expired;   /* it is there, and counts as absent */
     vlog_head head; /* of the record, when it was found */
 } store_found;
 
+static inline key_hash store_hash(const cairn *store, const void *key, size_t key_size) {
+    return key_hash_of(&store->identity.secret, key, key_size, store->hash_mask);
+}
+
 /* CAIRN_OK with found->where set or LOCATION_NONE. A damaged record with the same hash hides no other: CAIRN_CORRUPT
- * only when no other candidate has the key; found->where is LOCATION_NONE then. To be released in every case. `want`:
- * as in vlog_head_read. */
-int store_find(cairn *store, key_hash hash, const void *key, size_t key_size, size_t want, store_found *found,
-               cairn_error *error);
+ * only when no other candidate has the key; found->where is LOCATION_NONE then. To be released in every case. Of a
+ * short compressed record the payload comes along in the head. */
+int store_find(cairn *store, key_hash hash, const void *key, size_t key_size, store_found *found, cairn_error *error);
+/* The same among these locations instead of the index's; what expired by then is absent. */
+int store_find_among(cairn *store, const location *list, size_t count, uint64_t now_ms, const void *key,
+                     size_t key_size, store_found *found, cairn_error *error);
 void store_found_release(store_found *found);
-/* As store_find, but CAIRN_NOT_FOUND when absent, with a message. */
-int store_find_present(cairn *store, const void *key, size_t key_size, size_t want, store_found *found,
-                       cairn_error *error);
+/* As store_find, but CAIRN_NOT_FOUND when absent or expired, with a message. */
+int store_find_present(cairn *store, const void *key, size_t key_size, store_found *found, cairn_error *error);
+int store_not_found(const void *key, size_t key_size, cairn_error *error);
 #define STORE_HEAD_BYTES ((size_t)512) /* holds the header of most records */
+
+/* ---- read.c: of a found record ---- */
+
+int store_entry_fill(cairn *store, const store_found *found, cairn_entry *entry, cairn_error *error);
+int store_get_found(cairn *store, const store_found *found, void **value, size_t *value_size, cairn_error *error);
 
 /* The descriptor in a STREAM record. */
 int store_descriptor(cairn *store, const vlog_head *head, value_descriptor *d, cairn_error *error);
@@ -109,19 +169,99 @@ int store_value_read(cairn *store, const vlog_head *head, void *buf, uint64_t si
 /* The whole value behind `lead` bytes in a new allocation, *out (malloc). Untouched on failure. */
 int store_value_load(cairn *store, const vlog_head *head, size_t lead, uint8_t **out, cairn_error *error);
 
+/* ---- cached.c: values in RAM; inside the epoch. All answer "no" where there is no cache ---- */
+
+/* The value of this key, when the cache has it and it is not expired; `stripe` is the epoch guard's slot. */
+const cached_value *store_cached(cairn *store, key_hash hash, const void *key, size_t key_size, unsigned stripe);
+const cached_value *store_cached_at(cairn *store, location where, unsigned stripe); /* whatever lies there */
+/* A copy of the found value for the cache; NULL when it is not wanted there or cannot be read: the caller goes the
+ * ordinary way, which says why. It is the caller's until it is given to store_cache_keep. */
+cached_value *store_cache_load(cairn *store, const store_found *found);
+void store_cache_keep(cairn *store, uint64_t hash, cached_value *value);
+bool store_is_resident(const cairn *store); /* all values stay */
+
+/* ---- change.c: one change of the index, with all that hangs on it ---- */
+
+typedef struct store_change {
+    uint64_t hash;
+    location from, to;                  /* LOCATION_NONE: absent */
+    uint64_t old_stream, old_file_size; /* the value file of `from`; 0: none */
+    uint64_t new_file_size;             /* of the value file of `to`; 0: none */
+    uint64_t expires_at_ms;             /* of `to`; 0: never */
+    bool due;                           /* `from` is taken out because it expired */
+} store_change;
+
+/* What the change supersedes, from what was found. CAIRN_OK also for a damaged record that names a value file. */
+int store_change_supersedes(cairn *store, store_change *change, const store_found *found, cairn_error *error);
+/* All stripes of the change are held and `from` is set; `snapshot` is store->newest_snapshot, read once since then.
+ * Makes sure that what follows cannot fail; `inserts` changes of this shard that insert are to come. */
+int store_change_reserve(cairn *store, const store_change *change, uint64_t snapshot, size_t inserts,
+                         cairn_error *error);
+/* The change itself, which is what readers see; inside the epoch. Then what hangs on it. */
+void store_change_publish(cairn *store, const store_change *change);
+void store_change_account(cairn *store, const store_change *change, uint64_t snapshot);
+void store_change_apply(cairn *store, const store_change *change, uint64_t snapshot); /* both */
+
+/* Takes what the live bytes will grow by from the quota: CAIRN_FULL when there is not enough. To be given back when the
+ * change is not made. Signed arithmetic in 64 bits. */
+int store_quota_take(cairn *store, int64_t bytes, cairn_error *error);
+void store_quota_give(cairn *store, int64_t bytes);
+int64_t store_change_growth(const store_change *change, uint64_t new_bytes);
+
 /* ---- write.c ---- */
 
-/* One change of one key, made of a record for the log. record->hash, key and flags are filled in here. */
+/* One change of one key, made of a record for the log. record->hash, key and flags are filled in here; `value` (may be
+ * NULL) is what a cache of all values keeps. */
 int store_apply(cairn *store, vlog_record *record, const void *key, size_t key_size, const cairn_put_options *options,
-                uint64_t stream_file_size, cairn_error *error);
+                uint64_t stream_file_size, cached_value *value, cairn_error *error);
 
+/* A put of a value that is not too large for the log, compressed where that is wanted. */
+int store_put_in_log(cairn *store, const void *key, size_t key_size, const void *value, size_t size,
+                     const cairn_put_options *options, cairn_error *error);
 int store_copy_put_options(cairn_put_options *to, const cairn_put_options *from, cairn_error *error);
+uint64_t store_expiry_of(cairn *store, uint64_t ttl_ms); /* 0 for 0 */
+
+/* ---- expire.c ---- */
+
+uint64_t store_now(cairn *store); /* wall clock, never running back */
+/* Takes up to `most` expired keys out of the index; returns how many there were. */
+size_t store_expire(cairn *store, size_t most);
+/* Lets go of what is remembered of keys that went before they expired: when it has become much; all of it. */
+void store_expiries_tidy(cairn *store);
+void store_expiries_settle(cairn *store);
+
+/* ---- snapshot.c ---- */
+
+typedef struct store_moment {
+    uint64_t number; /* of the snapshot */
+    uint64_t now_ms; /* what expired by then is absent */
+} store_moment;
+/* A snapshot that is not among the handle's children. */
+int store_snapshot_make(cairn *store, cairn_snapshot **out, cairn_error *error);
+void store_snapshot_drop(cairn_snapshot *snapshot);
+store_moment store_snapshot_moment(const cairn_snapshot *snapshot);
+bool store_snapshot_is_of(const cairn_snapshot *snapshot, const cairn *store);
+/* Numbers and ages for the statistics. */
+void store_snapshots_count(cairn *store, uint64_t *count, uint64_t *oldest_ms);
+
+/* ---- batch.c ---- */
+
+/* Where a checkpoint may begin: at the next place, or before that, where a batch under way may have its first part. A
+ * batch that has a part before the result is over, and the index knows it. */
+uint64_t store_replay_start(cairn *store);
 
 /* ---- writer.c ---- */
 
 /* A put of a value that is too large for the log. */
 int store_put_in_file(cairn *store, const void *key, size_t key_size, const void *value, size_t value_size,
                       const cairn_put_options *options, cairn_error *error);
+/* The value in a file of its own, durable, which nothing names yet: *file is for value_writer_close once a record
+ * does, or for store_file_give_up. */
+int store_file_make(cairn *store, const void *key, size_t key_size, const void *value, size_t value_size,
+                    value_writer **file, value_descriptor *d, cairn_error *error);
+void store_file_give_up(cairn *store, value_writer *file);
+/* The record that names it; `payload` holds its descriptor. */
+vlog_record store_file_record(uint8_t payload[VALUE_DESCRIPTOR_BYTES], const value_descriptor *d);
 
 /* ---- replay.c ---- */
 
@@ -137,6 +277,9 @@ typedef struct store_blob {
     uint64_t streams, stream_bytes;
     const uint8_t *suspended; /* of a closed log; points into the decoded bytes */
     size_t suspended_size;
+    uint64_t expiring;       /* keys that expire */
+    const uint8_t *expiries; /* as expiry_encode made them; likewise. Empty: there are none */
+    size_t expiries_size;
 } store_blob;
 bool store_blob_decode(store_blob *blob, const uint8_t *bytes, size_t size);
 

@@ -50,7 +50,7 @@ typedef struct census {
 static int collect_stream(void *ctx, uint64_t hash, location where) {
     census *c = ctx;
     (void)hash;
-    if (location_kind_of(where) != LOCATION_STREAM) return 0;
+    if (location_holds(where) != LOCATION_STREAM) return 0;
     if (c->count == c->capacity) {
         size_t capacity = c->capacity == 0 ? 64 : c->capacity * 2;
         location *grown = realloc(c->list, capacity * sizeof *grown);

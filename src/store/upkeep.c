@@ -1,9 +1,12 @@
-/* What is done behind the callers' backs: syncs within sync_interval_ms, sealing and preparing segments, checkpoints.
- * Two threads, so that a checkpoint never delays a sync. Without threads the next append does what is due. */
+/* What is done behind the callers' backs: syncs within sync_interval_ms, sealing and preparing segments, checkpoints,
+ * taking expired keys out of the index. Two threads, so that a checkpoint never delays a sync. Without threads the next
+ * append does what is due. */
 #include "src/base/status.h"
 #include "src/store/store.h"
 
 #define KEEP_STEP_BYTES ((uint64_t)1 << 20) /* appended bytes between two looks at the segments */
+#define EXPIRE_EVERY_MS 1000u               /* expired keys count for so long at most */
+#define EXPIRE_AT_ONCE 64u                  /* by a put, where there are no threads */
 
 static void complain(cairn *store, const char *what, const cairn_error *error) {
     store_say(store, CAIRN_LOG_ERROR, "%s: %s", what, error->message);
@@ -50,19 +53,29 @@ static void *run_flusher(void *arg) {
     return NULL;
 }
 
+static void expire(cairn *store, size_t most) {
+    if (expiry_next_ms(store->expiries) > store_now(store)) return;
+    (void)store_expire(store, most);
+    store_expiries_tidy(store);
+}
+
 static void *run_keeper(void *arg) {
     cairn *store = arg;
     store_upkeep *u = &store->upkeep;
     os_mutex_lock(&u->lock);
     while (!u->stop) {
-        if (!u->keep_wanted) {
+        bool expires = expiry_next_ms(store->expiries) != EXPIRY_NEVER;
+        if (!u->keep_wanted && expires) {
+            os_cond_wait_ms(&u->wake_keeper, &u->lock, EXPIRE_EVERY_MS);
+        } else if (!u->keep_wanted) {
             os_cond_wait(&u->wake_keeper, &u->lock);
-            continue;
         }
+        bool wanted = u->keep_wanted && !u->stop;
         u->keep_wanted = false;
         atomic_store(&u->keep_signalled, false);
         os_mutex_unlock(&u->lock);
-        keep(store);
+        if (wanted) keep(store);
+        expire(store, SIZE_MAX);
         os_mutex_lock(&u->lock);
     }
     os_mutex_unlock(&u->lock);
@@ -79,6 +92,7 @@ static void without_threads(cairn *store) {
             flush(store);
         }
     }
+    if (atomic_load(&store->expiring) > 0) expire(store, EXPIRE_AT_ONCE);
     bool due = vlog_appended_bytes(store->log) - atomic_load(&u->kept_bytes) >= KEEP_STEP_BYTES;
     if (!due || atomic_exchange(&u->keep_signalled, true)) return; /* one at a time */
     keep(store);
@@ -101,6 +115,10 @@ void store_upkeep_note(cairn *store) {
     if (vlog_appended_bytes(store->log) - atomic_load(&u->kept_bytes) >= KEEP_STEP_BYTES) {
         atomic_store(&u->kept_bytes, vlog_appended_bytes(store->log));
         keep_now = keep_is_due(store) && !atomic_exchange(&u->keep_signalled, true);
+    }
+    /* The keeper sleeps for ever as long as nothing expires. */
+    if (!atomic_load_explicit(&u->watches_expiries, memory_order_relaxed) && atomic_load(&store->expiring) > 0) {
+        keep_now = !atomic_exchange(&u->watches_expiries, true) || keep_now;
     }
     if (!flush_now && !keep_now) return;
     os_mutex_lock(&u->lock);

@@ -24,28 +24,25 @@ static int advance(void *ctx, uint64_t bytes) {
     return v->options.progress == NULL ? 0 : v->options.progress(&v->progress, v->options.ctx);
 }
 
-/* Whether the index names this record; dead ones may have lost their file. */
+/* Whether the index names this record and it counts; dead ones may have lost their file, and so may one that expired
+ * and that a replay has brought back. */
 static bool is_live(cairn *store, location where, const vlog_head *head) {
     store_found found;
-    key_hash hash = key_hash_of(&store->identity.secret, vlog_head_key(head), head->header.key_size, store->hash_mask);
-    int rc = store_find(store, hash, vlog_head_key(head), head->header.key_size, STORE_HEAD_BYTES, &found, NULL);
+    key_hash hash = store_hash(store, vlog_head_key(head), head->header.key_size);
+    int rc = store_find(store, hash, vlog_head_key(head), head->header.key_size, &found, NULL);
     store_found_release(&found);
-    return rc == CAIRN_OK && found.where == where;
+    return rc == CAIRN_OK && found.where == where && !found.expired;
 }
 
 static int verify_stream(void *ctx, location where, const vlog_head *head, cairn_error *error) {
     verification *v = ctx;
     value_file *file = NULL;
-    uint64_t bytes = 0;
     if (!is_live(v->store, where, head)) return CAIRN_OK;
     int rc = store_stream_open(v->store, head, &file, error);
     if (rc != CAIRN_OK) return rc;
-    rc = value_file_verify(file, vlog_head_key(head), head->header.key_size, &bytes, error);
+    const value_verify verify = {.progress = advance, .ctx = v, .bytes = &v->log.bytes};
+    rc = value_file_verify(file, vlog_head_key(head), head->header.key_size, &verify, error);
     value_file_close(file);
-    v->log.bytes += bytes;
-    if (rc == CAIRN_OK && advance(v, bytes) != 0) {
-        rc = status_set(error, CAIRN_CANCELLED, "verification was cancelled");
-    }
     return rc;
 }
 
@@ -58,7 +55,7 @@ static int verify_entry(verification *v, uint64_t hash, location where, cairn_er
     int rc = vlog_head_read(store->log, where, STORE_HEAD_BYTES, &head, &what);
     if (rc == CAIRN_OK) {
         const record_header *h = &head.header;
-        key_hash of_key = key_hash_of(&store->identity.secret, vlog_head_key(&head), h->key_size, store->hash_mask);
+        key_hash of_key = store_hash(store, vlog_head_key(&head), h->key_size);
         if (of_key.index != hash || (h->type != RECORD_PUT && h->type != RECORD_STREAM)) {
             rc = vlog_damaged(&what, head.segment, head.offset, &head, "the index names a record of another key");
         }

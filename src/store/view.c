@@ -1,4 +1,5 @@
-/* Views: a value where it lies, mapped. Verified as a whole when the view is opened. */
+/* Views: a value where it lies, mapped; or in the cache, pinned; or, where it is compressed, a decoded copy. Verified
+ * as a whole when the view is opened. */
 #include "src/base/check.h"
 #include "src/base/status.h"
 #include "src/store/store.h"
@@ -9,8 +10,10 @@ struct cairn_view {
     cairn *store;
     const void *data;
     size_t size;
-    value_file *file;      /* of a value of its own */
-    vlog_mapping *mapping; /* of a value in the log */
+    value_file *file;           /* of a value of its own */
+    vlog_mapping *mapping;      /* of a value in the log */
+    const cached_value *cached; /* of one in the cache */
+    uint8_t *copy;              /* of one that is compressed */
 };
 
 static const uint8_t empty_value[1];
@@ -23,13 +26,50 @@ static int map_found(cairn_view *v, const store_found *found, cairn_error *error
     v->size = found->head.header.value_size;
     v->data = empty_value;
     if (v->size == 0) return CAIRN_OK;
-    if (found->head.header.type != RECORD_STREAM) {
+    if (found->head.header.type != RECORD_STREAM && found->head.header.codec == CODEC_RAW) {
         return vlog_map(store->log, &found->head, &v->mapping, &v->data, error);
     }
-    int rc = store_stream_open(store, &found->head, &v->file, error);
+    int rc = CAIRN_OK;
+    if (found->head.header.type == RECORD_STREAM) rc = store_stream_open(store, &found->head, &v->file, error);
     if (rc != CAIRN_OK) return rc;
-    rc = value_file_map(v->file, &v->data, error);
-    if (rc != CAIRN_OK) value_file_close(v->file);
+    if (v->file != NULL && value_file_is_raw(v->file)) {
+        rc = value_file_map(v->file, &v->data, error);
+        if (rc == CAIRN_OK) return CAIRN_OK;
+    } else {
+        rc = store_value_load(store, &found->head, 0, &v->copy, error);
+        if (rc == CAIRN_OK) v->data = v->copy;
+    }
+    value_file_close(v->file);
+    v->file = NULL;
+    return rc;
+}
+
+/* Where every value stays in RAM, this one does from now on. */
+static bool view_cached(cairn_view *v, key_hash hash, const void *key, size_t key_size, unsigned stripe) {
+    v->cached = store_cached(v->store, hash, key, key_size, stripe);
+    if (v->cached == NULL && store_is_resident(v->store)) {
+        store_found found;
+        cached_value *loaded = NULL;
+        int rc = store_find_present(v->store, key, key_size, &found, NULL);
+        if (rc == CAIRN_OK) loaded = store_cache_load(v->store, &found);
+        store_found_release(&found);
+        if (loaded != NULL) store_cache_keep(v->store, hash.index, loaded);
+        if (loaded != NULL) v->cached = store_cached(v->store, hash, key, key_size, stripe);
+    }
+    if (v->cached == NULL) return false;
+    value_cache_pin(v->cached);
+    v->data = cached_data(v->cached);
+    v->size = v->cached->value_size;
+    return true;
+}
+
+static int open_view(cairn_view *v, const void *key, size_t key_size, unsigned stripe, cairn_error *error) {
+    cairn *store = v->store;
+    if (view_cached(v, store_hash(store, key, key_size), key, key_size, stripe)) return CAIRN_OK;
+    store_found found;
+    int rc = store_find_present(store, key, key_size, &found, error);
+    if (rc == CAIRN_OK) rc = map_found(v, &found, error);
+    store_found_release(&found);
     return rc;
 }
 
@@ -42,12 +82,9 @@ int cairn_view_open(cairn *store, const void *key, size_t key_size, cairn_view *
     cairn_view *v = calloc(1, sizeof *v);
     if (v == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory for a view");
     v->store = store;
-    store_found found;
-    epoch_guard guard = epoch_enter(store->readers);
-    rc = store_find_present(store, key, key_size, STORE_HEAD_BYTES, &found, error);
-    if (rc == CAIRN_OK) rc = map_found(v, &found, error);
-    store_found_release(&found);
-    epoch_exit(store->readers, guard);
+    epoch_guard guard = store_enter(store);
+    rc = open_view(v, key, key_size, guard.slot, error);
+    store_exit(store, guard);
     if (rc != CAIRN_OK) {
         free(v);
         return rc;
@@ -67,6 +104,8 @@ void cairn_view_close(cairn_view *v) {
         value_file_close(v->file);
     }
     vlog_unmap(v->mapping);
+    if (v->cached != NULL) value_cache_unpin(v->cached);
+    free(v->copy);
     atomic_fetch_sub(&v->store->children, 1);
     free(v);
 }

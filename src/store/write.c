@@ -4,92 +4,106 @@
 #include "src/base/status.h"
 #include "src/store/store.h"
 
-static int check_conditions(const cairn_put_options *o, const store_found *found, const void *key, size_t key_size,
+#include <string.h>
+
+/* The key that was found counts as there. */
+static bool is_present(const store_found *found) { return found->where != LOCATION_NONE && !found->expired; }
+
+static int check_conditions(const cairn_put_options *o, const store_found *found, const vlog_record *r,
                             cairn_error *error) {
     char text[KEY_TEXT_SIZE];
-    if (o->if_absent && found->where != LOCATION_NONE) {
-        return status_set(error, CAIRN_EXISTS, "the key is there: '%s'", key_text(text, key, key_size));
+    (void)key_text(text, r->key, r->key_size);
+    if (r->type == RECORD_DELETE && !is_present(found) && o->if_version == 0) {
+        return store_not_found(r->key, r->key_size, error);
     }
+    if (o->if_absent && is_present(found)) return status_set(error, CAIRN_EXISTS, "the key is there: '%s'", text);
     if (o->if_version == 0) return CAIRN_OK;
-    if (found->where == LOCATION_NONE) {
+    if (!is_present(found)) {
         return status_set(error, CAIRN_EXISTS, "the key is absent, not at version %llu: '%s'",
-                          (unsigned long long)o->if_version, key_text(text, key, key_size));
+                          (unsigned long long)o->if_version, text);
     }
     if (found->head.header.version == o->if_version) return CAIRN_OK;
     return status_set(error, CAIRN_EXISTS, "the key is at version %llu, not %llu: '%s'",
-                      (unsigned long long)found->head.header.version, (unsigned long long)o->if_version,
-                      key_text(text, key, key_size));
+                      (unsigned long long)found->head.header.version, (unsigned long long)o->if_version, text);
 }
 
-/* The value file that the superseded record names, when it names one. */
-static int superseded_stream(cairn *store, const store_found *found, value_descriptor *d, cairn_error *error) {
-    d->id = 0;
-    if (found->where == LOCATION_NONE || found->head.header.type != RECORD_STREAM) return CAIRN_OK;
-    int rc = store_descriptor(store, &found->head, d, error);
-    if (rc == CAIRN_CORRUPT) { /* Overwriting is how a user gets rid of a damaged value. */
-        d->id = 0;
-        rc = CAIRN_OK;
-    }
-    return rc;
-}
-
-static void change_index(cairn *store, uint64_t hash, location from, location to) {
-    if (from != LOCATION_NONE && to != LOCATION_NONE) {
-        hash_index_replace(store->index, hash, from, to);
-    } else if (to != LOCATION_NONE) {
-        hash_index_insert(store->index, hash, to);
-    } else {
-        hash_index_remove(store->index, hash, from);
-    }
-    if (from != LOCATION_NONE) vlog_live_subtract(store->log, from);
-    if (to != LOCATION_NONE) vlog_live_add(store->log, to);
-}
-
-/* Stripe held, inside the epoch. */
-static int change(cairn *store, vlog_record *r, const cairn_put_options *o, store_found *found,
-                  uint64_t stream_file_size, vlog_appended *appended, cairn_error *error) {
+/* Takes what the change needs, appends, changes the index. Stripe held, inside the epoch. */
+static int append(cairn *store, vlog_record *r, store_change *change, vlog_appended *appended, cairn_error *error) {
     bool removes = r->type == RECORD_DELETE;
-    int rc = store_find(store, r->hash, r->key, r->key_size, STORE_HEAD_BYTES, found, error);
-    /* A damaged record under the same hash may or may not be this key's. A plain put stands beside it; what depends on
-     * the answer fails. */
-    bool plain = !removes && !o->if_absent && o->if_version == 0;
-    if (rc != CAIRN_OK && !(rc == CAIRN_CORRUPT && plain)) return rc;
-    rc = check_conditions(o, found, r->key, r->key_size, error);
+    size_t others = hash_index_count(store->index, change->hash) - (change->from != LOCATION_NONE);
+    if (others > 0) r->flags |= RECORD_COLLIDES;
+    uint64_t snapshot = atomic_load(&store->newest_snapshot);
+    int rc = store_change_reserve(store, change, snapshot, 1, error);
     if (rc != CAIRN_OK) return rc;
-    bool present = found->where != LOCATION_NONE;
-    if (removes && !present) {
-        char text[KEY_TEXT_SIZE];
-        return status_set(error, CAIRN_NOT_FOUND, "no such key: '%s'", key_text(text, r->key, r->key_size));
+    size_t expiries = r->expires_at_ms != 0;
+    if (expiry_reserve(store->expiries, change->hash, expiries) != CAIRN_OK) {
+        return status_set(error, CAIRN_NO_MEMORY, "no memory for a time to live");
     }
-    value_descriptor old = {0};
-    rc = superseded_stream(store, found, &old, error);
-    if (rc != CAIRN_OK) return rc;
-    if (!present && hash_index_reserve(store->index, r->hash.index) != CAIRN_OK) {
-        return status_set(error, CAIRN_NO_MEMORY, "no memory for the index");
+    int64_t growth = store_change_growth(change, removes ? 0 : vlog_record_bytes(r));
+    rc = store_quota_take(store, growth, error);
+    if (rc == CAIRN_OK) {
+        rc = vlog_append(store->log, r, appended, error);
+        if (rc != CAIRN_OK) store_quota_give(store, growth);
     }
-    if (hash_index_count(store->index, r->hash.index) > (size_t)present) r->flags |= RECORD_COLLIDES;
-    rc = vlog_append(store->log, r, appended, error);
-    if (rc != CAIRN_OK) return rc;
-    change_index(store, r->hash.index, found->where, removes ? LOCATION_NONE : appended->where);
-    if (r->type == RECORD_STREAM) store_stream_added(store, stream_file_size);
-    if (old.id != 0) store_stream_died(store, old.id, old.file_size);
+    if (rc != CAIRN_OK) {
+        expiry_unreserve(store->expiries, change->hash, expiries);
+        return rc;
+    }
+    change->to = removes ? LOCATION_NONE : appended->where;
+    change->expires_at_ms = r->expires_at_ms;
+    store_change_apply(store, change, snapshot);
     return CAIRN_OK;
 }
 
-int store_apply(cairn *store, vlog_record *r, const void *key, size_t key_size, const cairn_put_options *o,
-                uint64_t stream_file_size, cairn_error *error) {
-    r->key = key;
-    r->key_size = (uint32_t)key_size;
-    r->hash = key_hash_of(&store->identity.secret, key, key_size, store->hash_mask);
+/* Stripe held, inside the epoch. */
+static int change_key(cairn *store, vlog_record *r, const cairn_put_options *o, store_found *found,
+                      uint64_t stream_file_size, vlog_appended *appended, cairn_error *error) {
+    store_change change = {.hash = r->hash.index, .new_file_size = stream_file_size};
+    int rc = store_find(store, r->hash, r->key, r->key_size, found, error);
+    /* A damaged record under the same hash may or may not be this key's. A plain put stands beside it; what depends on
+     * the answer fails. */
+    bool plain = r->type != RECORD_DELETE && !o->if_absent && o->if_version == 0;
+    if (rc != CAIRN_OK && !(rc == CAIRN_CORRUPT && plain)) return rc;
+    rc = check_conditions(o, found, r, error);
+    if (rc == CAIRN_OK) rc = store_change_supersedes(store, &change, found, error);
+    return rc == CAIRN_OK ? append(store, r, &change, appended, error) : rc;
+}
+
+static int apply_once(cairn *store, vlog_record *r, const cairn_put_options *o, uint64_t stream_file_size,
+                      cached_value *value, vlog_appended *appended, cairn_error *error) {
     store_found found;
-    vlog_appended appended;
     epoch_guard guard = epoch_enter(store->readers);
     hash_index_lock(store->index, r->hash.index);
-    int rc = change(store, r, o, &found, stream_file_size, &appended, error);
+    int rc = change_key(store, r, o, &found, stream_file_size, appended, error);
+    if (rc == CAIRN_OK && value != NULL) {
+        value->where = appended->where;
+        value->version = appended->version;
+        value->expires_at_ms = r->expires_at_ms;
+        value->stored_size = location_units(appended->where) * UNIT_BYTES;
+        value_cache_insert(store->cache, value);
+    }
     hash_index_unlock(store->index, r->hash.index);
     store_found_release(&found);
     epoch_exit(store->readers, guard);
-    if (rc != CAIRN_OK) return rc;
+    return rc;
+}
+
+int store_apply(cairn *store, vlog_record *r, const void *key, size_t key_size, const cairn_put_options *o,
+                uint64_t stream_file_size, cached_value *value, cairn_error *error) {
+    vlog_appended appended;
+    r->key = key;
+    r->key_size = (uint32_t)key_size;
+    r->hash = store_hash(store, key, key_size);
+    r->expires_at_ms = store_expiry_of(store, o->ttl_ms);
+    int rc = apply_once(store, r, o, stream_file_size, value, &appended, error);
+    if (rc == CAIRN_FULL && store_expire(store, SIZE_MAX) > 0) { /* what expired may have been over the quota */
+        r->flags = 0;
+        rc = apply_once(store, r, o, stream_file_size, value, &appended, error);
+    }
+    if (rc != CAIRN_OK) {
+        if (value != NULL) value_cache_discard(value);
+        return rc;
+    }
     if (o->sync || store->options.durability == CAIRN_DURABILITY_SYNC) {
         rc = vlog_sync(store->log, appended.place + 1, error);
     }
@@ -97,17 +111,41 @@ int store_apply(cairn *store, vlog_record *r, const void *key, size_t key_size, 
     return rc;
 }
 
+uint64_t store_expiry_of(cairn *store, uint64_t ttl_ms) {
+    uint64_t expires;
+    if (ttl_ms == 0) return 0;
+    return add_overflows(store_now(store), ttl_ms, &expires) ? UINT64_MAX : expires;
+}
+
 static int check_put_options(const cairn_put_options *o, cairn_error *error) {
-    if (o->if_absent && o->if_version != 0) {
-        return status_set(error, CAIRN_INVALID, "if_absent and if_version exclude each other");
-    }
-    if (o->ttl_ms == 0) return CAIRN_OK;
-    return status_set(error, CAIRN_UNSUPPORTED, "a time to live is not supported by this version");
+    if (!o->if_absent || o->if_version == 0) return CAIRN_OK;
+    return status_set(error, CAIRN_INVALID, "if_absent and if_version exclude each other");
 }
 
 int store_copy_put_options(cairn_put_options *to, const cairn_put_options *from, cairn_error *error) {
     int rc = store_copy_options(to, sizeof *to, from, error);
     return rc == CAIRN_OK ? check_put_options(to, error) : rc;
+}
+
+/* A copy of the value for a cache that keeps all; NULL when there is none, or no memory. */
+static cached_value *copy_for_cache(cairn *store, const void *key, size_t key_size, const void *value, size_t size) {
+    if (!store_is_resident(store)) return NULL;
+    cached_value *copy = value_cache_prepare(store->cache, (uint32_t)key_size, size);
+    if (copy == NULL) return NULL;
+    memcpy(copy->bytes, key, key_size);
+    if (size > 0) memcpy(copy->bytes + cached_data_offset(copy), value, size);
+    return copy;
+}
+
+int store_put_in_log(cairn *store, const void *key, size_t key_size, const void *value, size_t size,
+                     const cairn_put_options *o, cairn_error *error) {
+    vlog_record r = {.type = RECORD_PUT, .payload = value, .payload_size = size, .value_size = size};
+    packed p;
+    int rc = vlog_pack(store->log, &r, &p, error);
+    if (rc != CAIRN_OK) return rc;
+    rc = store_apply(store, &r, key, key_size, o, 0, copy_for_cache(store, key, key_size, value, size), error);
+    packed_release(&p);
+    return rc;
 }
 
 int cairn_put(cairn *store, const void *key, size_t key_size, const void *value, size_t value_size,
@@ -122,8 +160,7 @@ int cairn_put(cairn *store, const void *key, size_t key_size, const void *value,
     if (value_size > vlog_payload_max(store->log)) {
         return store_put_in_file(store, key, key_size, value, value_size, &o, error);
     }
-    vlog_record r = {.type = RECORD_PUT, .payload = value, .payload_size = value_size, .value_size = value_size};
-    return store_apply(store, &r, key, key_size, &o, 0, error);
+    return store_put_in_log(store, key, key_size, value, value_size, &o, error);
 }
 
 int cairn_delete(cairn *store, const void *key, size_t key_size, const cairn_put_options *options, cairn_error *error) {
@@ -136,5 +173,5 @@ int cairn_delete(cairn *store, const void *key, size_t key_size, const cairn_put
         return status_set(error, CAIRN_INVALID, "if_absent and ttl_ms mean nothing to a delete");
     }
     vlog_record r = {.type = RECORD_DELETE};
-    return store_apply(store, &r, key, key_size, &o, 0, error);
+    return store_apply(store, &r, key, key_size, &o, 0, NULL, error);
 }

@@ -26,13 +26,25 @@ static int open_file(cairn *store, value_writer **file, cairn_error *error) {
     uint64_t id;
     int rc = vlog_new_file_id(store->log, &id, error);
     if (rc != CAIRN_OK) return rc;
-    return value_writer_open(file, vlog_value_env(store->log), id, VALUE_TABLE_MEMORY_MAX, error);
+    pack_options packing;
+    return value_writer_open(file, vlog_value_env(store->log), id, VALUE_TABLE_MEMORY_MAX,
+                             vlog_file_packing(store->log, &packing), error);
 }
 
-/* Removes the file. Rule 12: when it was a sync that failed, the handle writes nothing more. */
-static void give_up(cairn *store, value_writer *file) {
+/* Rule 12: when it was a sync that failed, the handle writes nothing more. */
+void store_file_give_up(cairn *store, value_writer *file) {
     if (value_writer_sync_failed(file)) vlog_sync_failed(store->log);
     value_writer_abort(file);
+}
+
+vlog_record store_file_record(uint8_t payload[VALUE_DESCRIPTOR_BYTES], const value_descriptor *d) {
+    value_descriptor_encode(payload, d);
+    return (vlog_record){.type = RECORD_STREAM,
+                         .payload = payload,
+                         .payload_size = VALUE_DESCRIPTOR_BYTES,
+                         .value_size = d->value_size,
+                         .value_file = d->id,
+                         .file_packed = d->codec != CODEC_RAW};
 }
 
 /* Makes the file durable and publishes it; without success nothing of it is left. Takes the file over. */
@@ -42,14 +54,9 @@ static int publish(cairn *store, value_writer *file, const void *key, size_t key
     uint8_t payload[VALUE_DESCRIPTOR_BYTES];
     int rc = value_writer_finish(file, key, key_size, &d, error);
     if (rc == CAIRN_OK) {
-        value_descriptor_encode(payload, &d);
-        vlog_record r = {.type = RECORD_STREAM,
-                         .payload = payload,
-                         .payload_size = sizeof payload,
-                         .value_size = d.value_size,
-                         .value_file = d.id};
+        vlog_record r = store_file_record(payload, &d);
         uint64_t before = vlog_appended_place(store->log);
-        rc = store_apply(store, &r, key, key_size, o, d.file_size, error);
+        rc = store_apply(store, &r, key, key_size, o, d.file_size, NULL, error);
         /* When the record may be in the log and only its sync failed, the file must stay. */
         if (rc != CAIRN_OK && vlog_failed(store->log) && vlog_appended_place(store->log) != before) {
             value_writer_close(file);
@@ -59,19 +66,32 @@ static int publish(cairn *store, value_writer *file, const void *key, size_t key
     if (rc == CAIRN_OK) {
         value_writer_close(file);
     } else {
-        give_up(store, file);
+        store_file_give_up(store, file);
     }
+    return rc;
+}
+
+static int write_file(cairn *store, const void *value, size_t value_size, value_writer **file, cairn_error *error) {
+    int rc = open_file(store, file, error);
+    if (rc != CAIRN_OK) return rc;
+    rc = value_writer_write(*file, value, value_size, error);
+    if (rc != CAIRN_OK) store_file_give_up(store, *file);
     return rc;
 }
 
 int store_put_in_file(cairn *store, const void *key, size_t key_size, const void *value, size_t value_size,
                       const cairn_put_options *options, cairn_error *error) {
     value_writer *file = NULL;
-    int rc = open_file(store, &file, error);
+    int rc = write_file(store, value, value_size, &file, error);
+    return rc == CAIRN_OK ? publish(store, file, key, key_size, options, error) : rc;
+}
+
+int store_file_make(cairn *store, const void *key, size_t key_size, const void *value, size_t value_size,
+                    value_writer **file, value_descriptor *d, cairn_error *error) {
+    int rc = write_file(store, value, value_size, file, error);
     if (rc != CAIRN_OK) return rc;
-    rc = value_writer_write(file, value, value_size, error);
-    if (rc == CAIRN_OK) return publish(store, file, key, key_size, options, error);
-    give_up(store, file);
+    rc = value_writer_finish(*file, key, key_size, d, error);
+    if (rc != CAIRN_OK) store_file_give_up(store, *file);
     return rc;
 }
 
@@ -137,8 +157,14 @@ static int write_on(cairn_writer *w, const void *data, size_t size, cairn_error 
         w->buffer = NULL;
         w->used = w->capacity = 0;
     }
-    if (size > CAIRN_VALUE_SIZE_MAX - value_writer_size(w->file)) {
+    uint64_t written = value_writer_size(w->file), quota = w->store->options.max_bytes;
+    if (size > CAIRN_VALUE_SIZE_MAX - written) {
         return status_set(error, CAIRN_TOO_BIG, "a value of more than 2^56 bytes");
+    }
+    /* Not when it may still shrink; the rest is judged at commit. */
+    if (quota != 0 && written > quota && size > 0 && w->store->options.compression != CAIRN_COMPRESSION_ZSTD) {
+        return status_set(error, CAIRN_FULL, "the value alone is above the quota of %llu bytes",
+                          (unsigned long long)quota);
     }
     return value_writer_write(w->file, data, size, error);
 }
@@ -168,8 +194,7 @@ int cairn_writer_commit(cairn_writer *w, cairn_error *error) {
     if (w->file != NULL) {
         rc = publish(w->store, w->file, w->key, w->key_size, &w->options, error);
     } else {
-        vlog_record r = {.type = RECORD_PUT, .payload = w->buffer, .payload_size = w->used, .value_size = w->used};
-        rc = store_apply(w->store, &r, w->key, w->key_size, &w->options, 0, error);
+        rc = store_put_in_log(w->store, w->key, w->key_size, w->buffer, w->used, &w->options, error);
     }
     free_writer(w);
     return rc;
@@ -178,7 +203,7 @@ int cairn_writer_commit(cairn_writer *w, cairn_error *error) {
 void cairn_writer_abort(cairn_writer *w) {
     if (w == NULL) return;
     if (store_check(w->store, NULL) == CAIRN_OK) {
-        if (w->file != NULL) give_up(w->store, w->file);
+        if (w->file != NULL) store_file_give_up(w->store, w->file);
     }
     free_writer(w);
 }

@@ -24,10 +24,6 @@ static void options_that_mean_nothing_here_are_refused(void **state) {
     assert_int_equal(cairn_delete(s, "k", 1, &o, NULL), CAIRN_INVALID);
     o = (cairn_put_options){.struct_size = sizeof o, .ttl_ms = 5};
     assert_int_equal(cairn_delete(s, "k", 1, &o, NULL), CAIRN_INVALID);
-    assert_int_equal(cairn_put(s, "k", 1, "w", 1, &o, NULL), CAIRN_UNSUPPORTED);
-    cairn_writer *w = NULL;
-    assert_int_equal(cairn_writer_open(s, "k", 1, &o, &w, NULL), CAIRN_UNSUPPORTED);
-    assert_null(w);
     expect_get(s, "k", 1, "v", 1);
 }
 
@@ -107,6 +103,15 @@ static void result_structs_are_filled_as_far_as_they_go(void **state) {
     assert_int_equal(e.tail[1], 0);
 }
 
+static void conditions_that_exclude_each_other_are_invalid(void **state) {
+    cairn *s = ((box *)*state)->store;
+    cairn_put_options o = {.struct_size = sizeof o, .if_absent = true, .if_version = 1};
+    cairn_writer *w = NULL;
+    assert_int_equal(cairn_put(s, "k", 1, "v", 1, &o, NULL), CAIRN_INVALID);
+    assert_int_equal(cairn_writer_open(s, "k", 1, &o, &w, NULL), CAIRN_INVALID);
+    assert_null(w);
+}
+
 static void every_struct_needs_its_size(void **state) {
     box *b = *state;
     cairn_scan_options scan = {.struct_size = 0};
@@ -127,6 +132,22 @@ static void every_struct_needs_its_size(void **state) {
     assert_int_equal(cairn_stats_get(b->store, NULL, NULL), CAIRN_INVALID);
     assert_int_equal(cairn_open(&other, b->path, &open, NULL), CAIRN_INVALID);
     assert_null(other);
+    cairn_train_options train = {.struct_size = 0};
+    cairn_train_result trained = {.struct_size = 0};
+    cairn_put_options put = {.struct_size = 0};
+    cairn_entry entry = {.struct_size = 0};
+    cairn_batch *batch = NULL;
+    cairn_snapshot *snapshot = NULL;
+    assert_int_equal(cairn_train(b->store, NULL, &trained, NULL), CAIRN_INVALID);
+    trained.struct_size = sizeof trained;
+    assert_int_equal(cairn_train(b->store, &train, &trained, NULL), CAIRN_INVALID);
+    assert_int_equal(cairn_batch_new(&batch), CAIRN_OK);
+    assert_int_equal(cairn_batch_commit(b->store, batch, &put, NULL), CAIRN_INVALID);
+    cairn_batch_free(batch);
+    put_text(b->store, "k", "v", 1);
+    assert_int_equal(cairn_snapshot_open(b->store, &snapshot, NULL), CAIRN_OK);
+    assert_int_equal(cairn_snapshot_stat(snapshot, "k", 1, &entry, NULL), CAIRN_INVALID);
+    cairn_snapshot_close(snapshot);
 }
 
 /* ---- NULL ---- */
@@ -139,6 +160,8 @@ static void a_null_handle_is_invalid_to_every_call(void **state) {
     assert_int_equal(error.code, CAIRN_INVALID);
     cairn_writer_abort(NULL);
     cairn_view_close(NULL);
+    cairn_snapshot_close(NULL);
+    cairn_batch_free(NULL);
     cairn_free(NULL);
 }
 
@@ -161,6 +184,20 @@ static void a_null_place_for_a_result_is_invalid(void **state) {
     assert_int_equal(cairn_reader_open(s, "k", 1, NULL, NULL), CAIRN_INVALID);
     assert_int_equal(cairn_view_open(s, "k", 1, NULL, NULL), CAIRN_INVALID);
     assert_int_equal(cairn_scan_open(s, NULL, NULL, NULL), CAIRN_INVALID);
+    assert_int_equal(cairn_snapshot_open(s, NULL, NULL), CAIRN_INVALID);
+    assert_int_equal(cairn_batch_new(NULL), CAIRN_INVALID);
+    assert_int_equal(cairn_batch_commit(s, NULL, NULL, NULL), CAIRN_INVALID);
+    assert_int_equal(cairn_train(s, NULL, NULL, NULL), CAIRN_INVALID);
+    cairn_snapshot *snapshot = NULL;
+    cairn_entry entry = {.struct_size = sizeof entry};
+    assert_int_equal(cairn_snapshot_open(s, &snapshot, NULL), CAIRN_OK);
+    assert_int_equal(cairn_snapshot_get(snapshot, "k", 1, NULL, &size, NULL), CAIRN_INVALID);
+    assert_int_equal(cairn_snapshot_get(snapshot, "k", 1, &value, NULL, NULL), CAIRN_INVALID);
+    assert_int_equal(cairn_snapshot_get(snapshot, "", 0, &value, &size, NULL), CAIRN_INVALID);
+    assert_int_equal(cairn_snapshot_get(NULL, "k", 1, &value, &size, NULL), CAIRN_INVALID);
+    assert_int_equal(cairn_snapshot_stat(snapshot, "k", 1, NULL, NULL), CAIRN_INVALID);
+    assert_int_equal(cairn_snapshot_stat(NULL, "k", 1, &entry, NULL), CAIRN_INVALID);
+    cairn_snapshot_close(snapshot);
     assert_int_equal(cairn_open(NULL, b->path, NULL, NULL), CAIRN_INVALID);
     cairn *other = NULL;
     assert_int_equal(cairn_open(&other, NULL, NULL, NULL), CAIRN_INVALID);
@@ -258,6 +295,7 @@ int main(void) {
         TEST(sync_options_are_accepted),
         TEST(option_structs_may_be_smaller_or_have_a_zero_tail),
         TEST(result_structs_are_filled_as_far_as_they_go),
+        TEST(conditions_that_exclude_each_other_are_invalid),
         TEST(every_struct_needs_its_size),
         TEST(a_null_handle_is_invalid_to_every_call),
         TEST(a_null_place_for_a_result_is_invalid),

@@ -1,5 +1,7 @@
 /* Random operations against a plain map: on the simulated disk, with hashes of a few bits, on real files, with the
- * store's own threads and several of callers.
+ * store's own threads and several of callers. At each opening compression and cache are chosen anew; between two there
+ * is a clean close, a kill or a power cut, and now and then the checkpoint is gone. On the simulated disk the test
+ * moves the clock.
  *
  * CAIRN_RUNG=full makes a hundred times as many; CAIRN_SEED replaces the seed that a failure named. */
 #include "src/base/check.h"
@@ -35,6 +37,7 @@ typedef struct place {
     sim_disk *disk; /* NULL: real files */
     os *os;
     char path[64];
+    uint64_t rng;
     cairn_options options;
 } place;
 
@@ -50,7 +53,7 @@ static void fail_if_found(const setting *s, uint64_t seed, uint64_t operation) {
 /* ---- Stores ---- */
 
 static void place_make(place *p, const setting *s, uint64_t seed) {
-    *p = (place){.setting = s, .path = "s"};
+    *p = (place){.setting = s, .path = "s", .rng = seed};
     p->options = (cairn_options){.struct_size = sizeof p->options,
                                  .create = true,
                                  .no_background = !s->threads,
@@ -82,9 +85,19 @@ static void place_remove(place *p) {
     assert_int_equal(rmdir(p->path), 0);
 }
 
+static void choose_options(place *p) {
+    static const uint64_t caches[] = {0, 0, (uint64_t)64 << 10, (uint64_t)1 << 20, (uint64_t)16 << 20, UINT64_MAX};
+    static const int compressions[] = {CAIRN_COMPRESSION_DEFAULT, CAIRN_COMPRESSION_NONE, CAIRN_COMPRESSION_ZSTD,
+                                       CAIRN_COMPRESSION_ZSTD};
+    p->options.cache_bytes = caches[random_below(&p->rng, sizeof caches / sizeof caches[0])];
+    p->options.compression = compressions[random_below(&p->rng, sizeof compressions / sizeof compressions[0])];
+    p->options.compression_level = random_one_in(&p->rng, 3) ? 3 : 0;
+}
+
 static cairn *place_open(place *p) {
     cairn *store = NULL;
     cairn_error error = {0};
+    choose_options(p);
     int rc = store_open_on(&store, p->os, p->path, &p->options, p->setting->hash_mask, &error);
     if (rc != CAIRN_OK) finding_note(&found, "open: %d %s", rc, error.message);
     return store;
@@ -95,19 +108,42 @@ static bool close_store(cairn *store) {
     return rc == CAIRN_OK || finding_note(&found, "close: %d", rc);
 }
 
+static void place_run(const place *p, model_run *r) {
+    r->os = p->os;
+    r->disk = p->disk;
+    r->synced = p->options.durability == CAIRN_DURABILITY_SYNC;
+}
+
 /* ---- Reopening ---- */
+
+/* A checkpoint is only a cache of the log. */
+static bool lose_checkpoint(place *p) {
+    os_dir *dir = NULL;
+    if (p->disk != NULL) {
+        (void)sim_file_remove(p->disk, p->path, "CHECKPOINT");
+        return true;
+    }
+    if (p->os->dir_open(p->os, p->path, 0, &dir) != 0) return finding_note(&found, "cannot open the folder");
+    (void)os_unlink(dir, "CHECKPOINT");
+    os_dir_close(dir);
+    return true;
+}
 
 static bool reopen(place *p, model_run *r) {
     if (model_run_holds(r) && cairn_close(r->store) != CAIRN_BUSY) {
         return finding_note(&found, "a store that has readers or writers closes");
     }
     if (!model_run_let_go(r) || !close_store(r->store)) return false;
+    model_run_is_durable(r);
+    bool lost = random_one_in(&r->rng, 4);
+    if (lost && !lose_checkpoint(p)) return false;
     r->store = place_open(p);
-    return r->store != NULL;
+    return r->store != NULL && (!lost || model_agrees(&r->model, r->store, &found));
 }
 
 static bool reopen_read_only(place *p, model_run *r) {
     if (!model_run_let_go(r) || !close_store(r->store)) return false;
+    model_run_is_durable(r);
     cairn_options writable = p->options;
     p->options.create = false;
     p->options.read_only = true;
@@ -118,29 +154,36 @@ static bool reopen_read_only(place *p, model_run *r) {
         good = finding_note(&found, "a put through a reader");
     }
     good = close_store(r->store) && good;
-    p->options = writable;
+    p->options.create = writable.create;
+    p->options.read_only = writable.read_only;
     r->store = place_open(p);
     return good && r->store != NULL;
 }
 
-/* The process is killed: all that returned is there. */
-static bool kill_and_reopen(place *p, model_run *r) {
+/* The process is killed, and all that returned is there; or the power is cut, and a prefix of it is. */
+static bool crash_and_reopen(place *p, model_run *r) {
     if (p->disk == NULL) return true;
     if (!model_run_let_go(r)) return false;
     sim_disk *dead = p->disk;
-    p->disk = sim_kill(dead);
+    bool killed = random_one_in(&r->rng, 2);
+    p->disk = killed ? sim_kill(dead) : sim_crash(dead, random_next(&r->rng));
     p->os = sim_os(p->disk);
+    place_run(p, r);
     (void)cairn_close(r->store); /* of the dead machine */
     sim_free(dead);
+    if (random_one_in(&r->rng, 3) && !lose_checkpoint(p)) return false;
     r->store = place_open(p);
-    return r->store != NULL && model_agrees(&r->model, r->store, &found);
+    if (r->store == NULL) return false;
+    if (!killed && !model_run_rewind(r)) return false;
+    model_run_is_durable(r); /* recovery has made it so */
+    return model_agrees(&r->model, r->store, &found);
 }
 
 static bool step(place *p, model_run *r) {
     uint64_t roll = random_below(&r->rng, 1200);
-    if (roll == 0) return kill_and_reopen(p, r);
-    if (roll == 1) return reopen_read_only(p, r);
-    if (roll < 6) return reopen(p, r);
+    if (roll < 3) return crash_and_reopen(p, r);
+    if (roll == 3) return reopen_read_only(p, r);
+    if (roll < 9) return reopen(p, r);
     return model_run_step(r);
 }
 
@@ -151,6 +194,7 @@ static void run_chunk(const setting *s, uint64_t seed, uint64_t operations) {
     model_run r;
     place_make(&p, s, seed);
     model_run_init(&r, place_open(&p), 0, s->keys, seed, &found);
+    place_run(&p, &r);
     for (uint64_t i = 0; i < operations && !found.found; i++) {
         if (!step(&p, &r)) finding_add(&found, "\nat operation %llu\n", (unsigned long long)i);
         fail_if_found(s, seed, i);
@@ -197,7 +241,7 @@ static void merge(model *all, const caller *callers) {
         const model *m = &callers[i].run.model;
         for (size_t key = callers[i].run.first_key; key < m->key_count; key++) {
             const model_value *v = &m->values[key];
-            if (v->bytes != NULL) model_put(all, key, v->bytes, v->size, v->version);
+            if (v->bytes != NULL) model_put(all, key, v);
         }
     }
 }
@@ -219,6 +263,7 @@ static void callers_at_once_agree_with_their_models(void **state) {
             *c = (caller){.operations = min_u64(left, CHUNK) / THREADS};
             model_run_init(&c->run, store, i * s->keys, s->keys, seed * THREADS + i, &c->finding);
             c->run.shared = true;
+            c->run.os = p.os; /* whose clock stands still */
             assert_int_equal(os_thread_start(&c->thread, call, c), 0);
         }
         for (unsigned i = 0; i < THREADS; i++) {

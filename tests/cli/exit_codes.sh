@@ -15,8 +15,8 @@ exits 1 put "$store" k /dev/null --if-absent
 complains k
 exits 1 put "$store" absent /dev/null --if-version=1
 exits 3 get "$store" absent
-exits 1 put "$store" t /dev/null --ttl=5
-exits 3 get "$store" t
+exits 1 train "$store"
+complains 'too few'
 exits 1 scan "$store" --prefix k
 exits 1 scan "$store" --reverse
 exits 1 put "$store" n "$dir/no such file"
@@ -64,6 +64,9 @@ prints ''
 complains absent
 exits 3 stat "$store" absent
 exits 3 delete "$store" absent
+exits 0 put "$store" expired /dev/null --ttl=0.001
+sleep 0.05
+exits 3 get "$store" expired
 
 # 4
 exits 4 put "$dir/missing" k /dev/null
@@ -72,7 +75,7 @@ complains "$dir/missing"
 for command in get stat delete; do
     exits 4 "$command" "$dir/missing" k
 done
-for command in verify stats scan; do
+for command in verify stats scan train; do
     exits 4 "$command" "$dir/missing"
 done
 exits 4 put-tree "$dir/missing" "$dir"

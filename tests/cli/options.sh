@@ -37,6 +37,14 @@ exits 0 put "$store" --key-enc=hex -- 2d7a "$dir/value"
 exits 0 get "$store" -- -z
 prints value
 
+# A value that may be left out is never the next word.
+exits 0 put "$store" --compress c "$dir/value"
+exits 0 --compress put "$store" c "$dir/value"
+exits 0 put "$store" c "$dir/value" --compress
+exits 0 put "$store" --compress=1 c "$dir/value"
+exits 0 get "$store" c
+prints value
+
 # A value that looks like an option.
 exits 1 scan "$store" --prefix --json
 complains cairn:
@@ -52,6 +60,10 @@ exits 2 get "$store" k --limit=3
 complains --limit
 exits 2 put "$store" k "$dir/value" --ordered
 exits 2 delete "$store" --prefix k
+exits 2 get "$store" k --compress=1
+exits 2 train "$store" --compress
+exits 2 put "$store" k "$dir/value" --dictionary=4096
+exits 2 put-tree "$store" "$dir" --if-absent
 exits 2 get "$store" k --progress=sometimes
 complains sometimes
 exits 2 get "$store" k --key-enc=rot13
@@ -80,10 +92,10 @@ done
 exits 0 --version
 grep -qE '^cairn [0-9]+\.[0-9]+\.[0-9]+$' "$out" || fail 'no version'
 exits 0 --help
-for command in init put get delete stat scan put-tree get-tree verify stats; do
+for command in init put get delete stat scan put-tree get-tree train verify stats; do
     grep -q "^  $command " "$out" || fail "help does not tell of $command"
 done
-for command in init put get delete stat scan put-tree get-tree verify stats; do
+for command in init put get delete stat scan put-tree get-tree train verify stats; do
     exits 0 "$command" --help
     grep -q "^usage: cairn $command STORE" "$out" || fail "no help for $command"
     silent
@@ -91,6 +103,8 @@ done
 exits 0 get --help
 grep -q -e --range "$out" || fail 'help of get does not tell of --range'
 grep -q -e --ttl "$out" && fail 'help of get tells of --ttl'
+exits 0 put --help
+grep -qF -e '--compress[=LEVEL] ' "$out" || fail 'help of put does not tell how --compress takes its level'
 exits 2 frobnicate --help
 
 finish

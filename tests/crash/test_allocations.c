@@ -81,7 +81,7 @@ static bool fail_one(const specimen *s, const act *a, uint64_t seed, uint64_t nu
 static void each_allocation_of_each_call_fails_without_a_trace(void **state) {
     (void)state;
     static finding f;
-    uint64_t cases = 0, seeds = rung_choose(3, 1, 60);
+    uint64_t cases = 0, seeds = rung_choose(2, 1, 60);
     /* Sanitized, an allocation fails alone or with all after it by turns: here so, in the next store the other way. */
     bool by_turns = rung_choose(0, 1, 0) != 0;
     clock_t begin = clock();
@@ -111,6 +111,16 @@ static void growth_of_an_index_shard_fails_without_a_trace(void **state) {
     for (uint64_t n = 0; !f.found && fail_one(&s, &act_growth, 0, n, false, &f); n++)
         ;
     specimen_release(&s);
+    fail_on(&f);
+}
+
+static void training_a_dictionary_fails_without_a_trace(void **state) {
+    (void)state;
+    static finding f;
+    uint64_t cases = 0, step = rung_choose(11, 60, 1), n = 0;
+    for (; !f.found && fail_one(&specimens[1], &act_train, 0, n, n % 2 == 1, &f); n += step)
+        cases++;
+    print_message("%llu of %llu allocations\n", (unsigned long long)cases, (unsigned long long)n);
     fail_on(&f);
 }
 
@@ -160,6 +170,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_allocation_of_each_call_fails_without_a_trace),
         cmocka_unit_test(growth_of_an_index_shard_fails_without_a_trace),
+        cmocka_unit_test(training_a_dictionary_fails_without_a_trace),
         cmocka_unit_test(any_allocation_in_a_random_sequence_fails_without_a_trace),
     };
     return cmocka_run_group_tests_name("allocations", tests, make_specimens, release_specimens);

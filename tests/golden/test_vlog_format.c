@@ -10,6 +10,7 @@
 #include "tests/support/os_sim.h"
 #include "vlog/footer.h"
 #include "vlog/manifest.h"
+#include "vlog/pack.h"
 #include "vlog/record.h"
 #include "vlog/segment.h"
 #include "vlog/value_file.h"
@@ -48,15 +49,22 @@ static size_t build_segment_header(uint8_t *out) {
     return SEGMENT_DATA_OFFSET;
 }
 
-static size_t encode_record(uint8_t *out, record_header *h, const char *key, const void *payload, uint64_t offset) {
+/* `value` is what the payload decodes to. */
+static size_t encode_at(uint8_t *out, record_header *h, const char *key, const void *payload, const void *value,
+                        uint64_t seed) {
     h->key_size = (uint32_t)strlen(key);
     record_layout(h);
     uint64_t frame;
-    CHECK(h->stored_size <= FRAME_BYTES);
-    frames_compute(&frame, payload, h->stored_size);
-    record_encode(out, h, key, &frame, segment_seed() + offset);
+    uint32_t length = (uint32_t)h->stored_size;
+    CHECK(record_content_size(h) <= FRAME_BYTES);
+    frames_compute(&frame, value, record_content_size(h));
+    record_encode(out, h, key, &frame, &length, seed);
     memcpy(out + h->header_size, payload, h->stored_size);
     return h->units * 64;
+}
+
+static size_t encode_record(uint8_t *out, record_header *h, const char *key, const void *payload, uint64_t offset) {
+    return encode_at(out, h, key, payload, payload, segment_seed() + offset);
 }
 
 static size_t build_put(uint8_t *out) {
@@ -82,7 +90,7 @@ static size_t make_value_file(uint8_t *out, value_descriptor *d) {
     value_file_env env = {.store_id = store_id, .salt = SALT};
     assert_int_equal(sim_os(disk)->dir_open(sim_os(disk), STORE, OS_CREATE, &env.dir), 0);
     value_writer *w;
-    assert_int_equal(value_writer_open(&w, &env, VALUE_ID, VALUE_TABLE_MEMORY_MAX, NULL), CAIRN_OK);
+    assert_int_equal(value_writer_open(&w, &env, VALUE_ID, VALUE_TABLE_MEMORY_MAX, NULL, NULL), CAIRN_OK);
     assert_int_equal(value_writer_write(w, "trumpet", 7, NULL), CAIRN_OK);
     assert_int_equal(value_writer_finish(w, "elephant", 8, d, NULL), CAIRN_OK);
     value_writer_close(w);
@@ -139,6 +147,92 @@ static size_t make_footer(uint8_t *out, uint64_t *trailer_checksum) {
 static size_t build_footer(uint8_t *out) {
     uint64_t unused;
     return make_footer(out, &unused);
+}
+
+/* ---- The second example: a segment with records of the later features ---- */
+
+enum {
+    PACKED_OFFSET = 4096,
+    MORTAL_OFFSET = 4288,
+    FIRST_OFFSET = 4416,
+    SECOND_OFFSET = 4544,
+    COMMIT_OFFSET = 4672,
+    LATER_FOOTER_OFFSET = 4800
+};
+
+#define LATER_SEGMENT_ID 10
+#define EXPIRY 1700000000000u
+#define MOO_BYTES 128u
+
+/* "moo moo .. ", and a zstd frame of it. Other releases may write other frames; all of them read this one. */
+static const uint8_t moo_frame[] = {0x28, 0xb5, 0x2f, 0xfd, 0x20, 0x80, 0x5d, 0x00, 0x00, 0x20,
+                                    0x6d, 0x6f, 0x6f, 0x20, 0x01, 0x00, 0xf9, 0xd4, 0x11, 0x01};
+
+static void moo(uint8_t out[MOO_BYTES]) {
+    for (unsigned i = 0; i < MOO_BYTES; i++)
+        out[i] = (uint8_t) "moo "[i % 4];
+}
+
+static uint64_t later_seed(void) { return file_seed(SALT, LATER_SEGMENT_ID, 0); }
+
+static size_t build_packed(uint8_t *out) {
+    uint8_t value[MOO_BYTES];
+    moo(value);
+    record_header h = {.type = RECORD_PUT, .flags = RECORD_PACKED, .codec = CODEC_ZSTD, .place = 200, .version = 50};
+    h.value_size = MOO_BYTES;
+    h.stored_size = sizeof moo_frame;
+    return encode_at(out, &h, "ox", moo_frame, value, later_seed() + PACKED_OFFSET);
+}
+
+static size_t build_mortal(uint8_t *out) {
+    record_header h = {.type = RECORD_PUT, .flags = RECORD_EXPIRES, .place = 201, .version = 51, .value_size = 4};
+    h.stored_size = 4;
+    h.expires_at_ms = EXPIRY;
+    return encode_at(out, &h, "bee", "buzz", "buzz", later_seed() + MORTAL_OFFSET);
+}
+
+static size_t build_first_part(uint8_t *out) {
+    record_header h = {.type = RECORD_PUT, .flags = RECORD_BATCH, .place = 202, .version = 52, .value_size = 3};
+    h.stored_size = 3;
+    h.batch = 202;
+    return encode_at(out, &h, "hen", "egg", "egg", later_seed() + FIRST_OFFSET);
+}
+
+static size_t build_second_part(uint8_t *out) {
+    record_header h = {.type = RECORD_DELETE, .flags = RECORD_BATCH, .place = 203, .version = 53, .batch = 202};
+    return encode_at(out, &h, "cat", "", "", later_seed() + SECOND_OFFSET);
+}
+
+static size_t build_commit(uint8_t *out) {
+    record_header h = {.type = RECORD_COMMIT, .flags = RECORD_BATCH, .place = 204, .version = 54, .batch = 202};
+    h.value_size = 2;
+    return encode_at(out, &h, "", "", "", later_seed() + COMMIT_OFFSET);
+}
+
+static size_t build_later_footer(uint8_t *out) {
+    footer_builder b;
+    footer_builder_init(&b, SEGMENT_DATA_OFFSET);
+    footer_entry small = {.type = RECORD_PUT, .flags = RECORD_PACKED, .units = 3, .place = 200, .version = 50};
+    footer_entry mortal = {.type = RECORD_PUT, .flags = RECORD_EXPIRES, .units = 2, .place = 201, .version = 51};
+    footer_entry first = {.type = RECORD_PUT, .flags = RECORD_BATCH, .units = 2, .place = 202, .version = 52};
+    footer_entry second = {.type = RECORD_DELETE, .flags = RECORD_BATCH, .units = 2, .place = 203, .version = 53};
+    footer_entry commit = {.type = RECORD_COMMIT, .flags = RECORD_BATCH, .units = 2, .place = 204, .version = 54};
+    mortal.expires_at_ms = EXPIRY;
+    first.batch = second.batch = commit.batch = 202;
+    commit.parts = 2;
+    add_entry(&b, small, "ox");
+    add_entry(&b, mortal, "bee");
+    add_entry(&b, first, "hen");
+    add_entry(&b, second, "cat");
+    add_entry(&b, commit, NULL);
+    assert_int_equal(b.next_offset, LATER_FOOTER_OFFSET);
+    const uint8_t *bytes;
+    size_t size;
+    uint64_t unused;
+    assert_int_equal(footer_build(&b, later_seed(), &bytes, &size, &unused), CAIRN_OK);
+    memcpy(out, bytes, size);
+    footer_builder_release(&b);
+    return size;
 }
 
 static size_t build_manifest(uint8_t *out) {
@@ -232,7 +326,13 @@ static const example examples[] = {{"segment-header", build_segment_header},
                                    {"stream", build_stream},
                                    {"footer", build_footer},
                                    {"value-file", build_value_file},
-                                   {"manifest", build_manifest}};
+                                   {"manifest", build_manifest},
+                                   {"packed", build_packed},
+                                   {"mortal", build_mortal},
+                                   {"first-part", build_first_part},
+                                   {"second-part", build_second_part},
+                                   {"commit", build_commit},
+                                   {"later-footer", build_later_footer}};
 #define EXAMPLES (sizeof examples / sizeof *examples)
 
 static void the_code_writes_what_the_page_says(void **state) {
@@ -280,10 +380,55 @@ static void the_code_reads_what_the_page_says(void **state) {
     assert_int_equal(footer_reader_next(&r, &e), 0);
 }
 
+static void zstd_reads_the_frame_on_the_page(void **state) {
+    (void)state;
+    static uint8_t said[BYTES_MAX];
+    uint8_t expected[MOO_BYTES], got[MOO_BYTES];
+    record_header h;
+    packer *p;
+    moo(expected);
+    size_t size = read_page("packed", said);
+    assert_int_equal(record_decode(&h, said, size, size, later_seed() + PACKED_OFFSET), RECORD_VALID);
+    assert_int_equal(packer_new(&p), CAIRN_OK);
+    assert_int_equal(unpack_frame(p, NULL, said + h.header_size, h.stored_size, got, h.value_size), CAIRN_OK);
+    assert_memory_equal(got, expected, MOO_BYTES);
+    packer_free(p);
+}
+
+static void the_later_footer_says_what_its_records_say(void **state) {
+    (void)state;
+    static uint8_t said[BYTES_MAX], record[BYTES_MAX];
+    const char *const names[] = {"packed", "mortal", "first-part", "second-part", "commit"};
+    size_t size = read_page("later-footer", said);
+    footer_trailer t;
+    footer_reader r;
+    footer_entry e;
+    record_header h;
+    assert_true(
+        footer_trailer_decode(&t, said + size - FOOTER_TRAILER_BYTES, LATER_FOOTER_OFFSET + size, later_seed()));
+    assert_true(footer_reader_init(&r, &t, said, SEGMENT_DATA_OFFSET, later_seed()));
+    for (int i = 0; i < 5; i++) {
+        size = read_page(names[i], record);
+        assert_int_equal(footer_reader_next(&r, &e), 1);
+        assert_int_equal(record_decode(&h, record, size, size, later_seed() + e.offset), RECORD_VALID);
+        assert_int_equal(e.type, h.type);
+        assert_int_equal(e.flags, h.flags);
+        assert_int_equal(e.units, h.units);
+        assert_int_equal(e.place, h.place);
+        assert_int_equal(e.version, h.version);
+        assert_int_equal(e.expires_at_ms, h.expires_at_ms);
+        assert_int_equal(e.batch, h.batch);
+        assert_int_equal(e.parts, h.type == RECORD_COMMIT ? h.value_size : 0);
+    }
+    assert_int_equal(footer_reader_next(&r, &e), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_code_writes_what_the_page_says),
         cmocka_unit_test(the_code_reads_what_the_page_says),
+        cmocka_unit_test(zstd_reads_the_frame_on_the_page),
+        cmocka_unit_test(the_later_footer_says_what_its_records_say),
     };
     return cmocka_run_group_tests_name("vlog_format", tests, NULL, NULL);
 }

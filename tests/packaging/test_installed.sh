@@ -74,6 +74,12 @@ c++ -std=c++17 -Wall -Wextra -Werror -pedantic -I"$prefix/include" -o "$work/hea
     "$libdir/libcairn.so" -Wl,-rpath,"$libdir"
 "$work/header"
 
+echo "program: its completion, and a command line that uses what the library links privately"
+bash -c '. "$1" && complete -p cairn' - "$prefix/share/bash-completion/completions/cairn" >/dev/null || fail "completion"
+"$prefix/bin/cairn" init "$work/store"
+head -c 100000 /dev/zero | "$prefix/bin/cairn" put "$work/store" zeros --compress
+"$prefix/bin/cairn" stat "$work/store" zeros | grep -qE '^stored_size +[0-9]{1,4} ' || fail "the program does not compress"
+
 echo "pkg-config: shared, the archive alone, wholly static"
 # The lists of flags are to be split.
 # shellcheck disable=SC2046,SC2086
@@ -102,7 +108,7 @@ if objdump -p "$work/consumer/with_cairn_static" | grep -q libcairn; then fail "
 echo "examples: compiled as their first lines say, and run"
 export LD_LIBRARY_PATH="$libdir"
 examples=$(dirname "$(find "$prefix" -name blob_store.c)")
-for example in blob_store upload listing; do
+for example in blob_store upload listing move; do
     # shellcheck disable=SC2046
     cc -std=c17 -Wall -Wextra -Werror -pedantic -o "$work/$example" "$examples/$example.c" \
         $(pkg-config --cflags --libs cairn)
@@ -117,6 +123,12 @@ head -c 20000000 /dev/zero | "$work/upload" "$work/store" zeros
 printf '%12d greeting\n%12d zeros\n' 11 20000000 >"$work/want"
 same_list "listing"
 [ "$("$prefix/bin/cairn" get "$work/store" zeros | tr -d '\0' | wc -c)" -eq 0 ] || fail "upload"
+[ "$("$work/move" "$work/store" greeting farewell)" = "greeting had 11 bytes" ] || fail "move"
+"$work/listing" "$work/store" | sort >"$work/have"
+printf '%12d farewell\n%12d zeros\n' 11 20000000 >"$work/want"
+same_list "listing behind a move"
+if "$work/move" "$work/store" greeting again 2>"$work/log"; then fail "move finds what is not there"; fi
+grep -q "no such key" "$work/log" || fail "move says nothing of an absent key"
 
 "$prefix/bin/cairn" --version | grep -qF "$version" || fail "bin/cairn --version"
 echo "installed and used: cairn $version"

@@ -18,6 +18,8 @@ static const char *calls_of_store(cairn *s, int code) {
     cairn_reader *reader;
     cairn_view *view;
     cairn_scan *scan;
+    cairn_snapshot *snapshot;
+    cairn_train_result trained = {.struct_size = sizeof trained};
     EXPECT(cairn_get(s, "k", 1, &value, &size, NULL));
     EXPECT(cairn_get_into(s, "k", 1, buf, sizeof buf, &size, NULL));
     EXPECT(cairn_read(s, "k", 1, 0, buf, sizeof buf, &size, NULL));
@@ -27,11 +29,22 @@ static const char *calls_of_store(cairn *s, int code) {
     EXPECT(cairn_reader_open(s, "k", 1, &reader, NULL));
     EXPECT(cairn_view_open(s, "k", 1, &view, NULL));
     EXPECT(cairn_scan_open(s, NULL, &scan, NULL));
+    EXPECT(cairn_snapshot_open(s, &snapshot, NULL));
+    EXPECT(cairn_train(s, NULL, &trained, NULL));
     EXPECT(cairn_sync(s, NULL));
     EXPECT(cairn_checkpoint(s, NULL));
     EXPECT(cairn_verify(s, NULL, &result, NULL));
     EXPECT(cairn_stats_get(s, &stats, NULL));
     return NULL;
+}
+
+static const char *calls_of_batch(cairn *s, int code) {
+    cairn_batch *batch;
+    if (cairn_batch_new(&batch) != CAIRN_OK) return "cairn_batch_new";
+    int rc = cairn_batch_put(batch, "k", 1, "v", 1);
+    if (rc == CAIRN_OK) rc = cairn_batch_commit(s, batch, NULL, NULL);
+    cairn_batch_free(batch);
+    return rc == code ? NULL : "cairn_batch_commit";
 }
 
 const char *every_call_but(const handles *h, int code, cairn_error *error) {
@@ -40,6 +53,7 @@ const char *every_call_but(const handles *h, int code, cairn_error *error) {
     const void *p;
     EXPECT(cairn_put(h->store, "refused", 7, "v", 1, NULL, error));
     const char *other = calls_of_store(h->store, code);
+    if (other == NULL) other = calls_of_batch(h->store, code);
     if (other != NULL) return other;
     EXPECT(cairn_writer_write(h->writer, "x", 1, NULL));
     EXPECT(cairn_reader_pread(h->reader, buf, sizeof buf, 0, &size, NULL));

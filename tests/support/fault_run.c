@@ -21,6 +21,7 @@ static history_profile profile_of(uint64_t seed) {
     uint64_t rng = seed;
     history_profile p = history_profile_random(&rng);
     p.durability = (int)(seed % 3);
+    p.batch_one_in = seed % 2 == 0 ? 3 : 0;
     if (seed % 4 == 0) p.bulk_one_in = 2;
     if (seed % 4 == 1) p.file_one_in = 4;
     return p;
@@ -140,7 +141,7 @@ uint64_t fault_run_history(fault_run *run, uint64_t seed, const sim_fault *plan)
     run->hit = h.plan_hit;
     if (good) good = check_aftermath(run, &h);
     if (!good) history_describe(&h, run->finding);
-    if (h.store != NULL) (void)cairn_close(h.store);
+    history_abandon(&h);
     sim_free(disk);
     return calls;
 }
@@ -157,8 +158,7 @@ bool fault_base_make(fault_base *base, uint64_t seed, finding *f) {
         good = history_take_step(h, f);
     }
     base->disk = sim_crash(disk, seed * 4 + 2);
-    if (h->store != NULL) (void)cairn_close(h->store); /* of a dead machine */
-    h->store = NULL;
+    history_abandon(h); /* of a dead machine */
     h->disk = NULL;
     sim_free(disk);
     return good;

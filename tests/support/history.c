@@ -4,12 +4,13 @@
 #include "src/base/status.h"
 #include "src/store/store.h"
 #include "tests/support/rung.h"
+#include "tests/support/text.h"
 
 #include <string.h>
 
 #define SYNC_INTERVAL_MS 200u
 
-static uint64_t now_ms(const history *h) {
+uint64_t history_now_ms(const history *h) {
     os *system = sim_os(h->disk);
     return system->clock_ms(system);
 }
@@ -19,12 +20,23 @@ static uint64_t now_ms(const history *h) {
 history_profile history_profile_random(uint64_t *rng) {
     static const uint64_t masks[8] = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, 0, 3, 15};
     static const size_t maxima[4] = {100, 600, 5000, 70000};
-    history_profile p = {.durability = (int)random_below(rng, 3)};
+    history_profile p;
     p.hash_mask = masks[random_below(rng, 8)];
     p.value_max = maxima[random_below(rng, 4)];
     p.bulk_one_in = random_one_in(rng, 3) ? 2 + (unsigned)random_below(rng, 4) : 0;
     p.file_one_in = random_one_in(rng, 3) ? 3 + (unsigned)random_below(rng, 6) : 0;
+    p.batch_one_in = random_one_in(rng, 4) ? 2 : 0;
+    p.ttl_one_in = random_one_in(rng, 3) ? 1 + (unsigned)random_below(rng, 4) : 0;
+    p.text = random_one_in(rng, 2);
+    history_profile_vary(&p, rng);
     return p;
+}
+
+void history_profile_vary(history_profile *p, uint64_t *rng) {
+    static const uint64_t caches[4] = {0, 0, (uint64_t)64 << 10, UINT64_MAX};
+    p->durability = (int)random_below(rng, 3);
+    p->compression = (int)random_below(rng, 3);
+    p->cache_bytes = caches[random_below(rng, 4)];
 }
 
 static void make_keys(history *h) {
@@ -71,17 +83,19 @@ void history_branch(history *h, const history *from, size_t row, sim_disk *disk,
 
 /* ---- Opening and closing ---- */
 
-cairn_options history_options(const history *h) {
+cairn_options history_options(const history_profile *p, bool create) {
     return (cairn_options){.struct_size = sizeof(cairn_options),
-                           .create = !h->created,
+                           .create = create,
                            .no_background = true,
-                           .durability = h->profile.durability,
+                           .durability = p->durability,
+                           .compression = p->compression,
+                           .cache_bytes = p->cache_bytes,
                            .sync_interval_ms = SYNC_INTERVAL_MS,
                            .segment_bytes = (uint64_t)1 << 20};
 }
 
 int history_try_open(history *h, cairn_error *error) {
-    cairn_options options = history_options(h);
+    cairn_options options = history_options(&h->profile, !h->created);
     int rc = store_open_on(&h->store, sim_os(h->disk), HISTORY_STORE, &options, h->profile.hash_mask, error);
     if (rc != CAIRN_OK) return rc;
     h->created = true;
@@ -91,10 +105,16 @@ int history_try_open(history *h, cairn_error *error) {
 }
 
 int history_try_close(history *h) {
+    cairn_snapshot_close(h->snapshot);
+    h->snapshot = NULL;
     int rc = cairn_close(h->store);
     h->store = NULL;
     if (rc == CAIRN_OK) h->durable = h->done;
     return rc;
+}
+
+void history_abandon(history *h) {
+    if (h->store != NULL) (void)history_try_close(h);
 }
 
 bool history_open(history *h, finding *f) {
@@ -136,7 +156,9 @@ void history_resume_faults(history *h) {
 static unsigned add_value(history *h, unsigned key, size_t size) {
     unsigned id = h->value_count++;
     CHECK(id < sizeof h->values / sizeof h->values[0]);
-    h->values[id] = (history_value){.bytes = random_window(&h->rng, size), .size = size, .key = key};
+    bool text = h->profile.text && random_one_in(&h->rng, 2);
+    h->values[id] = (history_value){.size = size, .key = key};
+    h->values[id].bytes = text ? text_window(&h->rng, size) : random_window(&h->rng, size);
     return id;
 }
 
@@ -154,9 +176,11 @@ static size_t random_size(history *h) {
 
 static step_kind random_kind(history *h) {
     static const uint8_t weights[STEP_KINDS] = {
-        [STEP_PUT] = 45, [STEP_PUT_IF_ABSENT] = 5, [STEP_WRITER] = 8, [STEP_WRITER_ABORT] = 2, [STEP_DELETE] = 18,
-        [STEP_SYNC] = 4, [STEP_CHECKPOINT] = 5,    [STEP_REOPEN] = 5, [STEP_WAIT] = 5,         [STEP_READ] = 3};
+        [STEP_PUT] = 35,    [STEP_PUT_IF_ABSENT] = 5, [STEP_WRITER] = 7, [STEP_WRITER_ABORT] = 2,
+        [STEP_DELETE] = 14, [STEP_BATCH] = 13,        [STEP_SYNC] = 4,   [STEP_CHECKPOINT] = 5,
+        [STEP_REOPEN] = 5,  [STEP_WAIT] = 5,          [STEP_READ] = 2,   [STEP_SNAPSHOT] = 3};
     unsigned roll = (unsigned)random_below(&h->rng, 100);
+    if (h->profile.batch_one_in != 0 && random_one_in(&h->rng, h->profile.batch_one_in)) return STEP_BATCH;
     for (unsigned kind = 0; kind < STEP_KINDS; kind++) {
         if (roll < weights[kind]) return (step_kind)kind;
         roll -= weights[kind];
@@ -164,116 +188,95 @@ static step_kind random_kind(history *h) {
     return STEP_PUT;
 }
 
+/* Some keys several times, now and then one that is absent is deleted. */
+static void fill_batch(history *h, history_step *s) {
+    s->batch_count = (unsigned)random_below(&h->rng, HISTORY_BATCH_MAX + 1);
+    for (unsigned i = 0; i < s->batch_count; i++) {
+        history_change *c = &s->batch[i];
+        c->key = i > 0 && random_one_in(&h->rng, 5) ? s->batch[0].key : (uint8_t)random_below(&h->rng, HISTORY_KEYS);
+        /* Each step to come may want a value. */
+        bool puts = h->value_count + HISTORY_STEPS_MAX - h->done + 1 < HISTORY_VALUES_MAX;
+        size_t size = random_one_in(&h->rng, 4) ? random_size(h) : (size_t)random_below(&h->rng, 300);
+        c->value = puts && !random_one_in(&h->rng, 4) ? (uint8_t)add_value(h, c->key, size) : 0;
+    }
+}
+
+static bool puts_one(step_kind kind) { return kind <= STEP_WRITER; }
+static bool changes(step_kind kind) { return kind <= STEP_BATCH && kind != STEP_WRITER_ABORT; }
+
 static history_step random_step(history *h) {
     history_step s = {.kind = random_kind(h), .key = (unsigned)random_below(&h->rng, HISTORY_KEYS)};
     if (s.kind <= STEP_WRITER_ABORT) s.value = add_value(h, s.key, random_size(h));
-    s.sync = s.kind <= STEP_DELETE && random_one_in(&h->rng, 8);
+    if (s.kind == STEP_BATCH) fill_batch(h, &s);
+    s.sync = s.kind <= STEP_BATCH && random_one_in(&h->rng, 8);
+    bool may_expire = s.kind <= STEP_WRITER_ABORT || s.kind == STEP_BATCH;
+    if (may_expire && h->profile.ttl_one_in != 0 && random_one_in(&h->rng, h->profile.ttl_one_in)) {
+        s.ttl_ms = 1 + random_below(&h->rng, 400);
+    }
     return s;
 }
 
-static int write_in_pieces(history *h, cairn_writer *w, const history_value *v, cairn_error *error) {
-    int rc = CAIRN_OK;
-    for (size_t at = 0; rc == CAIRN_OK && at < v->size;) {
-        size_t piece = min_u64(v->size - at, 1 + random_below(&h->rng, 300000));
-        rc = cairn_writer_write(w, v->bytes + at, piece, error);
-        at += piece;
-    }
-    return rc;
+static bool is_present(const history *h, size_t row, unsigned key) {
+    return history_value_at(h, row, key, history_now_ms(h)) != 0;
 }
 
-static int run_writer(history *h, const history_step *s, const cairn_put_options *o, cairn_error *error) {
-    const history_key *key = &h->keys[s->key];
-    cairn_writer *w = NULL;
-    int rc = cairn_writer_open(h->store, key->bytes, key->size, o, &w, error);
-    if (rc != CAIRN_OK) return rc;
-    rc = write_in_pieces(h, w, &h->values[s->value], error);
-    if (rc == CAIRN_OK && s->kind == STEP_WRITER) return cairn_writer_commit(w, error);
-    cairn_writer_abort(w);
-    return rc;
-}
-
-static int reopen(history *h, cairn_error *error) {
-    int rc = history_try_close(h);
-    if (rc != CAIRN_OK) return status_set(error, rc, "cairn_close");
-    return history_try_open(h, error);
-}
-
-#define WRONG_VALUE 100 /* no code of the store's */
-
-static int read_back(history *h, const history_step *s, cairn_error *error) {
-    const history_key *key = &h->keys[s->key];
-    const history_value *v = &h->values[h->state[h->done][s->key]];
-    void *value = NULL;
-    size_t size = 0;
-    int rc = cairn_get(h->store, key->bytes, key->size, &value, &size, error);
-    if (rc == CAIRN_OK && (size != v->size || memcmp(value, v->bytes, size) != 0)) {
-        rc = status_set(error, WRONG_VALUE, "another value than was put");
-    }
-    cairn_free(value);
-    return rc;
-}
-
-static int run_step(history *h, const history_step *s, cairn_error *error) {
-    const history_key *key = &h->keys[s->key];
-    const history_value *v = &h->values[s->value];
-    cairn_put_options o = {.struct_size = sizeof o, .sync = s->sync, .if_absent = s->kind == STEP_PUT_IF_ABSENT};
-    switch (s->kind) {
-    case STEP_PUT:
-    case STEP_PUT_IF_ABSENT:
-        return cairn_put(h->store, key->bytes, key->size, v->bytes, v->size, &o, error);
-    case STEP_WRITER:
-    case STEP_WRITER_ABORT:
-        return run_writer(h, s, &o, error);
-    case STEP_DELETE:
-        return cairn_delete(h->store, key->bytes, key->size, &o, error);
-    case STEP_SYNC:
-        return cairn_sync(h->store, error);
-    case STEP_CHECKPOINT:
-        return cairn_checkpoint(h->store, error);
-    case STEP_REOPEN:
-        return reopen(h, error);
-    case STEP_READ:
-        return read_back(h, s, error);
-    default:
-        sim_clock_advance(h->disk, 1 + random_below(&h->rng, 250));
-        return CAIRN_OK;
-    }
+/* The row gets this value, or none. */
+static void set_next(history *h, const history_step *s, unsigned key, unsigned value) {
+    h->state[h->done + 1][key] = (uint8_t)value;
+    if (value != 0 && s->ttl_ms != 0) h->values[value].expires_at_ms = history_now_ms(h) + s->ttl_ms;
 }
 
 /* What the step will return, and the row that it leaves. */
-static int foresee(history *h, const history_step *s) {
-    uint8_t *next = h->state[h->done + 1];
-    bool present = h->state[h->done][s->key] != 0;
-    memcpy(next, h->state[h->done], sizeof h->state[0]);
+static int foresee(history *h, history_step *s) {
+    bool present = is_present(h, h->done, s->key);
+    memcpy(h->state[h->done + 1], h->state[h->done], sizeof h->state[0]);
     if (s->kind == STEP_PUT_IF_ABSENT && present) return CAIRN_EXISTS;
     if ((s->kind == STEP_DELETE || s->kind == STEP_READ) && !present) return CAIRN_NOT_FOUND;
-    if (s->kind <= STEP_WRITER) next[s->key] = (uint8_t)s->value;
-    if (s->kind == STEP_DELETE) next[s->key] = 0;
+    s->writes = puts_one(s->kind) || s->kind == STEP_DELETE;
+    if (puts_one(s->kind)) set_next(h, s, s->key, s->value);
+    if (s->kind == STEP_DELETE) set_next(h, s, s->key, 0);
+    for (unsigned i = 0; i < s->batch_count; i++) {
+        const history_change *c = &s->batch[i];
+        set_next(h, s, c->key, c->value);
+        if (history_batch_decides(s, i) && (c->value != 0 || is_present(h, h->done, c->key))) s->writes = true;
+    }
     return CAIRN_OK;
 }
 
-static bool learn_version(history *h, const history_step *s, finding *f) {
+static bool learn_version(history *h, unsigned value, uint64_t older, finding *f) {
     cairn_error error = {0};
     cairn_entry entry = {.struct_size = sizeof entry};
-    const history_key *key = &h->keys[s->key];
+    history_value *v = &h->values[value];
+    const history_key *key = &h->keys[v->key];
     int rc = cairn_stat(h->store, key->bytes, key->size, &entry, &error);
     if (rc != CAIRN_OK) return finding_note(f, "stat of what was put: %d %s", rc, error.message);
-    if (entry.version <= h->highest) {
+    if (entry.version <= older) {
         return finding_note(f, "version %llu given out, but %llu was before", (unsigned long long)entry.version,
-                            (unsigned long long)h->highest);
+                            (unsigned long long)older);
     }
-    h->values[s->value].version = h->highest = entry.version;
+    if (entry.expires_at_ms != v->expires_at_ms) return finding_note(f, "another expiry than was asked for");
+    v->version = entry.version;
+    h->highest = max_u64(h->highest, entry.version);
     return true;
 }
 
+static bool learn_versions(history *h, const history_step *s, finding *f) {
+    uint64_t older = h->highest;
+    bool good = !puts_one(s->kind) || learn_version(h, s->value, older, f);
+    for (unsigned i = 0; good && i < s->batch_count; i++) {
+        if (s->batch[i].value == 0 || !history_batch_decides(s, i)) continue;
+        good = learn_version(h, s->batch[i].value, older, f);
+    }
+    return good;
+}
+
 static void learn_durability(history *h, const history_step *s) {
-    bool changes = s->kind <= STEP_DELETE && s->kind != STEP_WRITER_ABORT;
-    bool synced = s->sync || h->profile.durability == CAIRN_DURABILITY_SYNC;
-    if ((changes && synced) || s->kind == STEP_SYNC || s->kind == STEP_CHECKPOINT || s->kind == STEP_REOPEN) {
+    bool synced = s->writes && (s->sync || h->profile.durability == CAIRN_DURABILITY_SYNC);
+    if (synced || s->kind == STEP_SYNC || s->kind == STEP_CHECKPOINT || s->kind == STEP_REOPEN) {
         h->durable = h->done;
-    } else if (changes && h->profile.durability == CAIRN_DURABILITY_DEFAULT && !h->plan_hit) {
+    } else if (changes(s->kind) && h->profile.durability == CAIRN_DURABILITY_DEFAULT && !h->plan_hit) {
         /* Without threads a change does what was due before it; it does not fail when that does. */
-        while (h->durable < h->done && h->steps[h->durable].returned_ms + SYNC_INTERVAL_MS <= now_ms(h))
+        while (h->durable < h->done && h->steps[h->durable].returned_ms + SYNC_INTERVAL_MS <= history_now_ms(h))
             h->durable++;
     }
 }
@@ -284,7 +287,7 @@ static bool is_of_a_fault(int rc) {
 
 static void settle(history *h, const history_step *s) {
     h->steps[h->done] = *s;
-    h->steps[h->done++].returned_ms = now_ms(h);
+    h->steps[h->done++].returned_ms = history_now_ms(h);
     h->in_flight = false;
 }
 
@@ -311,7 +314,7 @@ static bool after_failure(history *h, const history_step *s, const cairn_error *
 static bool after_success(history *h, const history_step *s, int expected, finding *f) {
     settle(h, s);
     if (expected != CAIRN_OK) return true;
-    if (s->kind <= STEP_WRITER && !learn_version(h, s, f)) return false;
+    if (!learn_versions(h, s, f)) return false;
     learn_durability(h, s);
     return true;
 }
@@ -322,7 +325,7 @@ static bool take(history *h, history_step s, finding *f) {
     int expected = foresee(h, &s);
     h->steps[h->done] = s;
     h->in_flight = true;
-    s.result = run_step(h, &s, &error);
+    s.result = history_run_step(h, &s, &error);
     h->steps[h->done].result = s.result;
     history_lift_faults(h);
     bool good;
@@ -348,9 +351,11 @@ bool history_put(history *h, finding *f) {
 size_t history_high(const history *h) { return h->in_flight ? h->done + 1 : h->done; }
 
 void history_describe(const history *h, finding *f) {
-    static const char *const names[STEP_KINDS] = {"put",  "put-if-absent", "writer", "writer-abort", "delete",
-                                                  "sync", "checkpoint",    "reopen", "wait",         "read"};
-    finding_add(f, "\nhistory: durability %d, mask %llx, done %zu%s, durable %zu\n", h->profile.durability,
+    static const char *const names[STEP_KINDS] = {"put",    "put-if-absent", "writer", "writer-abort",
+                                                  "delete", "batch",         "sync",   "checkpoint",
+                                                  "reopen", "wait",          "read",   "snapshot"};
+    finding_add(f, "\nhistory: durability %d, compression %d, cache %llx, mask %llx, done %zu%s, durable %zu\n",
+                h->profile.durability, h->profile.compression, (unsigned long long)h->profile.cache_bytes,
                 (unsigned long long)h->profile.hash_mask, h->done, h->in_flight ? " and one in flight" : "",
                 h->durable);
     for (size_t i = 0; i < history_high(h) && i < HISTORY_STEPS_MAX; i++) {
@@ -359,6 +364,12 @@ void history_describe(const history *h, finding *f) {
         finding_add(f, "%zu %s%s", i, names[s->kind], s->sync ? " sync" : "");
         if (s->kind <= STEP_DELETE || s->kind == STEP_READ) finding_add(f, " key %u", s->key);
         if (s->value != 0) finding_add(f, " size %zu version %llu", v->size, (unsigned long long)v->version);
+        for (unsigned j = 0; j < s->batch_count; j++) {
+            const history_value *part = &h->values[s->batch[j].value];
+            finding_add(f, " [key %u size %zu version %llu]", s->batch[j].key, part->size,
+                        (unsigned long long)part->version);
+        }
+        if (s->ttl_ms != 0) finding_add(f, " ttl %llu", (unsigned long long)s->ttl_ms);
         finding_add(f, "%s\n", i == h->done ? " (in flight)" : s->result != 0 ? " (refused)" : "");
     }
 }

@@ -1,8 +1,37 @@
 /* Comparing an open store with the rows of a history. */
 #include "src/base/status.h"
+#include "src/store/store.h"
 #include "tests/support/history.h"
 
 #include <string.h>
+
+uint8_t history_value_at(const history *h, size_t row, unsigned key, uint64_t now_ms) {
+    uint8_t id = h->state[row][key];
+    uint64_t expires = h->values[id].expires_at_ms;
+    return expires != 0 && expires <= now_ms ? 0 : id;
+}
+
+bool history_rows_agree(const history *h, size_t row, size_t other, uint64_t now_ms) {
+    bool same = true;
+    for (unsigned k = 0; k < HISTORY_KEYS; k++) {
+        same = same && history_value_at(h, row, k, now_ms) == history_value_at(h, other, k, now_ms);
+    }
+    return same;
+}
+
+bool history_stats_agree(const history *h, size_t row, const cairn_stats *stats, finding *f) {
+    uint64_t keys = 0, expiring = 0;
+    for (unsigned k = 0; k < HISTORY_KEYS; k++) {
+        uint8_t id = history_value_at(h, row, k, history_now_ms(h));
+        keys += id != 0;
+        expiring += id != 0 && h->values[id].expires_at_ms != 0;
+    }
+    if (stats->keys == keys && stats->expiring_keys == expiring && stats->pinned_bytes == 0) return true;
+    return finding_note(f, "stats: %llu keys, %llu that expire, %llu bytes pinned; they are %llu, %llu, none",
+                        (unsigned long long)stats->keys, (unsigned long long)stats->expiring_keys,
+                        (unsigned long long)stats->pinned_bytes, (unsigned long long)keys,
+                        (unsigned long long)expiring);
+}
 
 /* The value that the store's version of this key must be; 0 when no step made it. */
 static unsigned value_of_version(const history *h, unsigned key, uint64_t version) {
@@ -10,7 +39,7 @@ static unsigned value_of_version(const history *h, unsigned key, uint64_t versio
     for (unsigned id = 1; id < h->value_count; id++) {
         if (h->values[id].key != key) continue;
         if (h->values[id].version == version) return id;
-        if (h->values[id].version == 0 && version > h->highest) unknown = id; /* only the last can be in flight */
+        if (h->values[id].version == 0 && version > h->highest) unknown = id; /* the last is in flight */
     }
     return unknown;
 }
@@ -65,14 +94,22 @@ static bool check_scan(const history *h, cairn *store, const uint8_t *there, fin
     return true;
 }
 
+static bool is_row(const history *h, size_t row, const uint8_t *there, uint64_t now_ms) {
+    for (unsigned k = 0; k < HISTORY_KEYS; k++) {
+        if (history_value_at(h, row, k, now_ms) != there[k]) return false;
+    }
+    return true;
+}
+
 bool history_check(const history *h, cairn *store, size_t low, size_t high, size_t *row, finding *f) {
     uint8_t there[HISTORY_KEYS];
+    uint64_t now_ms = store->os->clock_ms(store->os); /* of the disk that is looked at */
     for (unsigned k = 0; k < HISTORY_KEYS; k++) {
         if (!check_key(h, store, k, &there[k], f)) return false;
     }
     /* From the highest: where rows are equal, the later one is the one with more in it. */
     for (size_t r = high + 1; r-- > low;) {
-        if (memcmp(h->state[r], there, sizeof there) != 0) continue;
+        if (!is_row(h, r, there, now_ms)) continue;
         *row = r;
         return check_scan(h, store, there, f);
     }

@@ -76,7 +76,7 @@ static void note_value_file(making *m, unsigned key, specimen_value *v) {
     value_descriptor d;
     const specimen_key *k = &m->s->keys[key];
     epoch_guard guard = epoch_enter(m->store->readers);
-    CHECK(store_find_present(m->store, k->bytes, k->size, STORE_HEAD_BYTES, &found, NULL) == CAIRN_OK);
+    CHECK(store_find_present(m->store, k->bytes, k->size, &found, NULL) == CAIRN_OK);
     if (found.head.header.type == RECORD_STREAM) {
         CHECK(store_descriptor(m->store, &found.head, &d, NULL) == CAIRN_OK);
         file_name(v->file, d.id, "val");

@@ -29,9 +29,10 @@ typedef struct act {
     const char *name;
     int (*run)(starved *b);
 } act;
-enum { ACT_PUT_NEW, ACT_PUT_MUCH, ACTS = 24 };
+enum { ACT_PUT_NEW, ACT_PUT_MUCH, ACTS = 30 };
 extern const act acts[ACTS];
 extern const act act_growth; /* fills one shard of the index until its array is made of whole pages */
+extern const act act_train;  /* on keys of 4 bytes besides the others, which it deletes */
 
 /* The act, on an open store; fails in no other way than for want of memory. */
 void starved_perform(starved *b, const act *a);

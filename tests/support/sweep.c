@@ -152,6 +152,7 @@ static bool close_and_check(history *h, finding *f) {
     cairn_error error = {0};
     int rc = cairn_stats_get(h->store, &stats, &error);
     if (rc != CAIRN_OK) return finding_note(f, "stats: %d %s", rc, error.message);
+    if (h->snapshot == NULL && !history_stats_agree(h, h->done, &stats, f)) return false;
     if (!history_close(h, f)) return false;
     if (sim_open_handles(h->disk) != 0) return finding_note(f, "%zu handles leak", sim_open_handles(h->disk));
     return check_names(h->disk, stats.streams, f);
@@ -198,11 +199,10 @@ static bool go_on(const visit *v, history *branch) {
 }
 
 /* Opens the state; the store holds row *row then. */
-static bool recover(const visit *v, sim_disk *disk, int durability, cairn **store, size_t *row) {
+static bool recover(const visit *v, sim_disk *disk, const history_profile *profile, cairn **store, size_t *row) {
     finding *f = v->sweep->finding;
     cairn_error error = {0};
-    cairn_options options = history_options(v->history);
-    options.durability = durability;
+    cairn_options options = history_options(profile, !v->history->created);
     int rc = store_open_on(store, sim_os(disk), HISTORY_STORE, &options, v->history->profile.hash_mask, &error);
     if (f->found) return false; /* in a cut of this recovery */
     if (rc != CAIRN_OK) return finding_note(f, "recovery: %d %s", rc, error.message);
@@ -214,7 +214,7 @@ static bool look_read_only(const visit *v, sim_disk *disk, size_t *row) {
     finding *f = v->sweep->finding;
     cairn_error error = {0};
     cairn *store = NULL;
-    cairn_options options = history_options(v->history);
+    cairn_options options = history_options(&v->history->profile, !v->history->created);
     if (options.create) return true;
     options.read_only = true;
     int rc = store_open_on(&store, sim_os(disk), HISTORY_STORE, &options, v->history->profile.hash_mask, &error);
@@ -237,11 +237,12 @@ static bool examine_new(const visit *v, sim_disk *disk) {
     bool cut =
         v->depth < DEPTH_MAX && s->nested_one_in != 0 && random_one_in(&s->rng, s->nested_one_in << (2 * v->depth));
     if (cut) sim_on_operation(disk, cut_recovery, &nested);
-    int durability = (int)random_below(&s->rng, 3);
-    bool good = recover(v, disk, durability, &store, &row);
+    history_profile profile = v->history->profile;
+    history_profile_vary(&profile, &s->rng);
+    bool good = recover(v, disk, &profile, &store, &row);
     sim_on_operation(disk, NULL, NULL);
-    if (good && read_row != SIZE_MAX &&
-        memcmp(v->history->state[row], v->history->state[read_row], HISTORY_KEYS) != 0) {
+    uint64_t now_ms = sim_os(disk)->clock_ms(sim_os(disk));
+    if (good && read_row != SIZE_MAX && !history_rows_agree(v->history, row, read_row, now_ms)) {
         good = finding_note(s->finding, "a reader found row %zu, a writer %zu", read_row, row);
     }
     if (!good) {
@@ -251,13 +252,13 @@ static bool examine_new(const visit *v, sim_disk *disk) {
     }
     history branch;
     history_branch(&branch, v->history, row, disk, store, random_next(&s->rng));
-    branch.profile.durability = durability;
+    branch.profile = profile;
     good = go_on(v, &branch);
     if (!good) {
         finding_add(s->finding, "\nwhen going on with");
         history_describe(&branch, s->finding);
         describe(v, disk);
-        if (branch.store != NULL) (void)cairn_close(branch.store);
+        history_abandon(&branch);
         return false;
     }
     if (!random_one_in(&s->rng, 8)) return true;
@@ -315,7 +316,7 @@ bool sweep_history(sweep *s, uint64_t seed) {
     if (good && !f->found) good = close_and_check(&h, f);
     if (!good) history_describe(&h, f);
     sim_on_operation(disk, NULL, NULL);
-    if (h.store != NULL) (void)cairn_close(h.store);
+    history_abandon(&h);
     sim_free(disk);
     if (f->found) finding_add(f, "\nreplay: CAIRN_SEED=%llu\n", (unsigned long long)seed);
     return !f->found;

@@ -15,11 +15,13 @@ const uint8_t value_store_id[16] = "0123456789abcde";
 void value_box_open(value_box *b, sim_disk *disk) {
     b->disk = disk;
     b->env = (value_file_env){.store_id = value_store_id, .salt = VALUE_SALT};
+    assert_int_equal(packer_new(&b->env.packer), CAIRN_OK);
     assert_int_equal(sim_os(disk)->dir_open(sim_os(disk), VALUE_STORE, OS_CREATE, &b->env.dir), 0);
 }
 
 void value_box_close(value_box *b) {
     os_dir_close(b->env.dir);
+    packer_free(b->env.packer);
     assert_int_equal(sim_open_handles(b->disk), 0);
     sim_free(b->disk);
 }
@@ -38,10 +40,26 @@ uint8_t *value_make(size_t size) {
     return value;
 }
 
+bool value_frame_is_text(value_kind kind, uint64_t frame) {
+    return kind == VALUE_TEXT || (kind == VALUE_MIXED && (frame < 3 || frame % 8 == 0));
+}
+
+uint8_t *value_make_kind(value_kind kind, size_t size) {
+    uint8_t *value = value_make(size);
+    for (size_t at = 0; at < size; at += FRAME_BYTES) {
+        size_t end = size - at < FRAME_BYTES ? size : at + FRAME_BYTES;
+        if (!value_frame_is_text(kind, at / FRAME_BYTES)) continue;
+        for (size_t i = at; i < end; i++)
+            value[i] = (uint8_t)("a line of text, and its number: "[i % 32] + (i % 32 == 31 ? at / FRAME_BYTES : 0));
+    }
+    return value;
+}
+
 int value_write(const value_file_env *env, value_writing *writing, value_descriptor *d, cairn_error *error) {
     const size_t size = writing->size, piece = writing->piece;
+    const pack_options packing = {.level = PACK_LEVEL_DEFAULT};
     value_writer *w;
-    int rc = value_writer_open(&w, env, VALUE_ID, writing->table_memory, error);
+    int rc = value_writer_open(&w, env, VALUE_ID, writing->table_memory, writing->packing ? &packing : NULL, error);
     if (rc != CAIRN_OK) {
         assert_null(w);
         return rc;
@@ -61,12 +79,22 @@ int value_write(const value_file_env *env, value_writing *writing, value_descrip
     return rc;
 }
 
-value_descriptor value_box_write(value_box *b, const uint8_t *value, size_t size) {
+static value_descriptor write_whole(value_box *b, const uint8_t *value, size_t size, bool packing) {
     value_descriptor d;
     cairn_error error;
-    value_writing w = {.value = value, .size = size, .piece = SIZE_MAX, .table_memory = VALUE_TABLE_MEMORY_MAX};
+    value_writing w = {
+        .value = value, .size = size, .piece = SIZE_MAX, .table_memory = VALUE_TABLE_MEMORY_MAX, .packing = packing};
     if (value_write(&b->env, &w, &d, &error) != CAIRN_OK) fail_msg("%s", error.message);
+    assert_int_equal(d.codec, packing ? CODEC_ZSTD : CODEC_RAW);
     return d;
+}
+
+value_descriptor value_box_write(value_box *b, const uint8_t *value, size_t size) {
+    return write_whole(b, value, size, false);
+}
+
+value_descriptor value_box_pack(value_box *b, const uint8_t *value, size_t size) {
+    return write_whole(b, value, size, true);
 }
 
 value_file *value_box_file(value_box *b, const value_descriptor *d) {
@@ -74,6 +102,12 @@ value_file *value_box_file(value_box *b, const value_descriptor *d) {
     cairn_error error;
     if (value_file_open(&file, &b->env, d, &error) != CAIRN_OK) fail_msg("%s", error.message);
     return file;
+}
+
+int value_verify_all(value_file *file, uint64_t *bytes, cairn_error *error) {
+    uint64_t counted = 0;
+    value_verify v = {.bytes = bytes != NULL ? bytes : &counted};
+    return value_file_verify(file, VALUE_KEY, VALUE_KEY_SIZE, &v, error);
 }
 
 void assert_value_damaged(int rc, const cairn_error *error) {
@@ -107,9 +141,10 @@ void assert_value_reads(value_box *b, const value_descriptor *d, const uint8_t *
     check_ranges(file, value, size);
     uint64_t bytes = 0;
     cairn_error error;
-    if (value_file_verify(file, VALUE_KEY, VALUE_KEY_SIZE, &bytes, &error) != CAIRN_OK) fail_msg("%s", error.message);
+    if (value_verify_all(file, &bytes, &error) != CAIRN_OK) fail_msg("%s", error.message);
     assert_int_equal(bytes, d->file_size);
-    if (size > 0) {
+    assert_int_equal(value_file_is_raw(file), d->codec == CODEC_RAW);
+    if (size > 0 && value_file_is_raw(file)) {
         const void *data;
         assert_int_equal(value_file_map(file, &data, &error), CAIRN_OK);
         assert_memory_equal(data, value, size);
@@ -121,7 +156,6 @@ void assert_value_reads(value_box *b, const value_descriptor *d, const uint8_t *
 bool value_is_right_or_refused(value_box *b, const value_descriptor *d, const uint8_t *value, bool *verified) {
     value_file *file;
     cairn_error error;
-    uint64_t counted = 0;
     const void *data;
     bool read = false;
     *verified = false;
@@ -141,16 +175,27 @@ bool value_is_right_or_refused(value_box *b, const value_descriptor *d, const ui
     rc = value_file_read(file, buf, d->value_size - 2, 1, &error);
     assert_int_equal(rc == CAIRN_OK, read);
     if (rc == CAIRN_OK) assert_memory_equal(buf, value + 1, d->value_size - 2);
-    rc = value_file_map(file, &data, &error);
-    assert_int_equal(rc == CAIRN_OK, read);
-    if (rc == CAIRN_OK) {
-        assert_memory_equal(data, value, d->value_size);
-        value_file_unmap(file, data);
+    if (value_file_is_raw(file)) {
+        rc = value_file_map(file, &data, &error);
+        assert_int_equal(rc == CAIRN_OK, read);
+        if (rc == CAIRN_OK) {
+            assert_memory_equal(data, value, d->value_size);
+            value_file_unmap(file, data);
+        }
     }
-    rc = value_file_verify(file, VALUE_KEY, VALUE_KEY_SIZE, &counted, &error);
+    rc = value_verify_all(file, NULL, &error);
     *verified = rc == CAIRN_OK;
     if (rc != CAIRN_OK) assert_value_damaged(rc, &error);
     free(buf);
     value_file_close(file);
+    return read;
+}
+
+bool value_is_right_or_refused_with(value_box *b, const value_descriptor *d, const uint8_t *value, uint64_t bit,
+                                    bool *verified) {
+    const uint8_t mask = (uint8_t)(1u << bit % 8);
+    assert_true(sim_file_poke(b->disk, VALUE_STORE, VALUE_NAME, bit / 8, mask));
+    bool read = value_is_right_or_refused(b, d, value, verified);
+    assert_true(sim_file_poke(b->disk, VALUE_STORE, VALUE_NAME, bit / 8, mask));
     return read;
 }

@@ -3,6 +3,7 @@
 #define CAIRN_TESTS_VALUE_BOX_H
 
 #include "tests/support/os_sim.h"
+#include "vlog/pack.h"
 #include "vlog/value_file.h"
 
 #define VALUE_STORE "store" /* the directory */
@@ -18,15 +19,22 @@ extern const uint8_t value_store_id[16];
 
 typedef struct value_box {
     sim_disk *disk;
-    value_file_env env;
+    value_file_env env; /* with a packer, so that compressed files can be read */
 } value_box;
 
 void value_box_open(value_box *b, sim_disk *disk); /* takes the disk over */
 void value_box_close(value_box *b);                /* nothing of it may be open */
 size_t value_box_files(const value_box *b);        /* how many there are */
 
-/* Bytes that differ from one to the next and from frame to frame. For free(). */
+/* Bytes that differ from one to the next and from frame to frame. All for free(). */
 uint8_t *value_make(size_t size);
+typedef enum value_kind {
+    VALUE_NOISE, /* as value_make */
+    VALUE_TEXT,  /* what compresses to a fraction */
+    VALUE_MIXED  /* noise, but for the first three frames and every eighth one, which are text */
+} value_kind;
+uint8_t *value_make_kind(value_kind kind, size_t size);
+bool value_frame_is_text(value_kind kind, uint64_t frame);
 
 /* Writes a value as VALUE_KEY's, piece by piece. The first failure, or CAIRN_OK. The writer is gone in any case, and
  * after a failure aborted. */
@@ -34,17 +42,26 @@ typedef struct value_writing {
     const uint8_t *value;
     size_t size, piece; /* bytes; of one call */
     size_t table_memory;
+    bool packing;     /* compress what is worth it */
     bool sync_failed; /* set: what the writer says */
 } value_writing;
 int value_write(const value_file_env *env, value_writing *w, value_descriptor *d, cairn_error *error);
 
 value_descriptor value_box_write(value_box *b, const uint8_t *value, size_t size);
+/* The same compressed, which it must be worth. */
+value_descriptor value_box_pack(value_box *b, const uint8_t *value, size_t size);
 value_file *value_box_file(value_box *b, const value_descriptor *d); /* opens it */
 
-/* Reads it in every way: whole, in ranges, mapped, verified. */
+/* Verifies it as VALUE_KEY's; *bytes is what was counted, or NULL. */
+int value_verify_all(value_file *file, uint64_t *bytes, cairn_error *error);
+
+/* Reads it in every way: whole, in ranges, verified and, when it is raw, mapped. */
 void assert_value_reads(value_box *b, const value_descriptor *d, const uint8_t *value, size_t size);
 /* So where it may be damaged: gives the right bytes or is refused. Returns whether it can be read. */
 bool value_is_right_or_refused(value_box *b, const value_descriptor *d, const uint8_t *value, bool *verified);
+/* The same after one bit was flipped, which is flipped back. */
+bool value_is_right_or_refused_with(value_box *b, const value_descriptor *d, const uint8_t *value, uint64_t bit,
+                                    bool *verified);
 /* A refusal that names the file. */
 void assert_value_damaged(int rc, const cairn_error *error);
 

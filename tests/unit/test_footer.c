@@ -26,6 +26,30 @@ typedef struct sealed {
 static uint64_t file_size_of(const sealed *s) { return s->offset + s->size; }
 static uint8_t *trailer_of(const sealed *s) { return s->footer + s->size - FOOTER_TRAILER_BYTES; }
 
+/* What the flags stand for, in turn; every ninth entry ends a batch. */
+static void add_features(footer_entry *e, size_t i) {
+    if (e->type == RECORD_SKIP) return;
+    if (i % 9 == 8) {
+        uint64_t version = e->version;
+        *e = (footer_entry){.type = RECORD_COMMIT, .offset = e->offset, .units = 2, .place = e->place};
+        e->version = version;
+        e->parts = (uint64_t)1 << (i % 60);
+    }
+    if (i % 9 >= 5) {
+        e->flags |= RECORD_BATCH;
+        e->batch = i % 9 == 5 ? e->place : 1 + e->place / (i % 9);
+    }
+    if (i % 9 == 6) {
+        e->flags |= RECORD_REPLACES;
+        e->replaces = i % 2 == 0 ? e->batch : e->place - 1;
+    }
+    if (i % 5 == 2 && e->type != RECORD_DELETE && e->type != RECORD_COMMIT) {
+        e->flags |= RECORD_EXPIRES;
+        e->expires_at_ms = i % 2 == 0 ? UINT64_MAX : i;
+    }
+    if (i % 4 == 1 && e->type == RECORD_PUT) e->flags |= RECORD_PACKED;
+}
+
 /* All types, numbers small and large, versions that go down as well as up, a long record on its block. */
 static size_t make_entries(footer_entry *e, size_t count) {
     uint64_t offset = FIRST_OFFSET;
@@ -47,7 +71,8 @@ static size_t make_entries(footer_entry *e, size_t count) {
             e[i].version = i == 7 ? 3 : ((uint64_t)1 << 40) + i;
         }
         if (e[i].type == RECORD_STREAM) e[i].value_file = (uint64_t)1 << (i * 3 % 63);
-        offset += units * UNIT_BYTES;
+        if (i != 5) add_features(&e[i], i);
+        offset += e[i].units * UNIT_BYTES;
     }
     return count;
 }
@@ -72,7 +97,8 @@ static sealed build(const footer_entry *entries, size_t count) {
 static bool same(const footer_entry *a, const footer_entry *b) {
     return a->type == b->type && a->flags == b->flags && a->hash.index == b->hash.index &&
            a->hash.check == b->hash.check && a->offset == b->offset && a->units == b->units && a->place == b->place &&
-           a->version == b->version && a->value_file == b->value_file;
+           a->version == b->version && a->value_file == b->value_file && a->expires_at_ms == b->expires_at_ms &&
+           a->batch == b->batch && a->replaces == b->replaces && a->parts == b->parts;
 }
 
 static void entries_come_back_as_they_were(void **state) {
@@ -152,7 +178,12 @@ static bool read_safely(const sealed *s, uint64_t *entries_read) {
         assert_int_equal(e.offset, end);
         assert_true(e.units >= 1 && e.units <= (t.entries_offset - e.offset) / UNIT_BYTES);
         assert_true(e.place >= t.first_place && e.place < t.end_place);
-        assert_true(e.type >= RECORD_PUT && e.type <= RECORD_STREAM);
+        assert_true(e.type >= RECORD_PUT && e.type <= RECORD_COMMIT && record_flags_agree(e.type, e.flags));
+        assert_int_equal(e.parts != 0, e.type == RECORD_COMMIT);
+        assert_int_equal(e.expires_at_ms != 0, (e.flags & RECORD_EXPIRES) != 0);
+        assert_int_equal(e.batch != 0, (e.flags & RECORD_BATCH) != 0);
+        assert_int_equal(e.replaces != 0, (e.flags & RECORD_REPLACES) != 0);
+        assert_true(e.batch <= e.place && (e.replaces == 0 || (e.replaces >= e.batch && e.replaces < e.place)));
         if (e.type != RECORD_SKIP) assert_true(e.version >= 1 && e.units >= 2);
         end = e.offset + e.units * UNIT_BYTES;
     }
@@ -265,6 +296,67 @@ static void random_entries_under_a_right_checksum_never_leave_the_segment(void *
     free(s.footer);
 }
 
+/* An entry alone, of which the code gives no such bytes. */
+static bool accepted_alone(const uint8_t *bytes, size_t size, uint64_t units) {
+    sealed s = {.size = (size_t)round_up(size, 8) + FOOTER_TRAILER_BYTES, .offset = FIRST_OFFSET + units * UNIT_BYTES};
+    footer_entry one = {.type = RECORD_DELETE, .offset = FIRST_OFFSET, .units = units, .place = 100, .version = 5};
+    sealed like = build(&one, 1);
+    uint64_t read;
+    s.footer = calloc(1, s.size);
+    assert_non_null(s.footer);
+    memcpy(s.footer, bytes, size);
+    memcpy(trailer_of(&s), trailer_of(&like), FOOTER_TRAILER_BYTES);
+    le64_put(trailer_of(&s) + 24, size);
+    reseal(&s, size);
+    bool accepted = read_safely(&s, &read);
+    free(like.footer);
+    free(s.footer);
+    return accepted;
+}
+
+/* Type, flags, hash, and what follows, at place 100 with version 5. */
+static bool accepted(uint8_t type, uint8_t flags, const uint8_t *numbers, size_t count) {
+    uint8_t bytes[64] = {type, flags};
+    size_t at = type == RECORD_SKIP || type == RECORD_COMMIT ? 2 : 18;
+    bytes[at++] = 2;  /* units */
+    bytes[at++] = 0;  /* place: as expected */
+    bytes[at++] = 10; /* version: zigzag(+5) */
+    memcpy(bytes + at, numbers, count);
+    return accepted_alone(bytes, at + count, 2);
+}
+
+static void features_that_cannot_be_are_refused_also_under_a_right_checksum(void **state) {
+    (void)state;
+#define ACCEPTED(type, flags, ...)                                                                                     \
+    accepted(type, flags, (const uint8_t[]){__VA_ARGS__}, sizeof((uint8_t[]){__VA_ARGS__}))
+    assert_true(ACCEPTED(RECORD_PUT, RECORD_EXPIRES, 1));
+    assert_false(ACCEPTED(RECORD_PUT, RECORD_EXPIRES, 0));
+    assert_false(ACCEPTED(RECORD_PUT, 0, 1)); /* a byte too many */
+    assert_false(ACCEPTED(RECORD_DELETE, RECORD_EXPIRES, 1));
+    assert_true(ACCEPTED(RECORD_PUT, RECORD_BATCH, 0));  /* the first part of its batch */
+    assert_true(ACCEPTED(RECORD_PUT, RECORD_BATCH, 99)); /* place 1 */
+    assert_false(ACCEPTED(RECORD_PUT, RECORD_BATCH, 100));
+    assert_false(ACCEPTED(RECORD_PUT, RECORD_BATCH, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1));
+    assert_false(ACCEPTED(RECORD_PUT, RECORD_REPLACES, 1));
+    assert_true(ACCEPTED(RECORD_PUT, RECORD_BATCH | RECORD_REPLACES, 5, 5));
+    assert_true(ACCEPTED(RECORD_DELETE, RECORD_BATCH | RECORD_REPLACES, 5, 1));
+    assert_false(ACCEPTED(RECORD_PUT, RECORD_BATCH | RECORD_REPLACES, 5, 0));
+    assert_false(ACCEPTED(RECORD_PUT, RECORD_BATCH | RECORD_REPLACES, 5, 6)); /* before the batch */
+    assert_false(ACCEPTED(RECORD_PUT, RECORD_BATCH | RECORD_REPLACES, 5));
+    assert_true(ACCEPTED(RECORD_COMMIT, RECORD_BATCH, 3, 2));
+    assert_false(ACCEPTED(RECORD_COMMIT, RECORD_BATCH, 3, 0)); /* of no parts */
+    assert_false(ACCEPTED(RECORD_COMMIT, RECORD_BATCH, 3));
+    assert_false(ACCEPTED(RECORD_COMMIT, 0, 2));
+    assert_false(ACCEPTED(RECORD_COMMIT, RECORD_BATCH | RECORD_COLLIDES, 3, 2));
+    assert_false(ACCEPTED(RECORD_STREAM, RECORD_PACKED, 8));
+    assert_true(ACCEPTED(RECORD_STREAM, RECORD_EXPIRES | RECORD_BATCH, 8, 1, 0));
+    assert_false(ACCEPTED(RECORD_STREAM, RECORD_EXPIRES | RECORD_BATCH, 0, 1, 0));
+    for (uint8_t type = RECORD_COMMIT + 1; type != 0; type++)
+        assert_false(ACCEPTED(type, 0, 1));
+    for (unsigned flag = 2; flag <= 128; flag = flag == 2 ? 64 : flag * 2) /* reserved */
+        assert_false(ACCEPTED(RECORD_PUT, (uint8_t)flag, 1));
+}
+
 /* One byte after another cut off the entries, with everything else made to fit. */
 static void entries_cut_short_are_refused(void **state) {
     (void)state;
@@ -293,6 +385,7 @@ int main(void) {
         cmocka_unit_test(every_flipped_bit_of_entries_and_trailer_is_refused),
         cmocka_unit_test(hostile_trailer_fields_are_refused_also_under_a_right_checksum),
         cmocka_unit_test(random_entries_under_a_right_checksum_never_leave_the_segment),
+        cmocka_unit_test(features_that_cannot_be_are_refused_also_under_a_right_checksum),
         cmocka_unit_test(entries_cut_short_are_refused),
     };
     return cmocka_run_group_tests_name("footer", tests, NULL, NULL);

@@ -4,6 +4,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -264,6 +265,98 @@ static void a_walk_ends_when_the_visitor_says_so(void **state) {
     hash_index_quiesce(f->index);
 }
 
+/* ---- For batches ---- */
+
+/* Entries of one hash are the worst that room can be asked for: all but 16 of them must lie in the stash. */
+static void check_room(fixture *f, uint64_t shard_bits, size_t batch, bool same) {
+    for (uint64_t round = 0; round < 4; round++) {
+        hash_index_lock(f->index, shard_bits);
+        assert_int_equal(hash_index_reserve_many(f->index, shard_bits, batch), CAIRN_OK);
+        uint64_t bytes = hash_index_bytes(f->index);
+        for (uint64_t i = 0; i < batch; i++) {
+            uint64_t hash = shard_bits | (same ? 7 : hash_of(round * batch + i) >> 10);
+            hash_index_insert(f->index, hash, 1 + round * batch + i);
+        }
+        assert_int_equal(hash_index_bytes(f->index), bytes); /* no array was made meanwhile */
+        hash_index_unlock(f->index, shard_bits);
+    }
+    if (!same) return;
+    assert_int_equal(count(f, shard_bits | 7), 4 * batch);
+    assert_int_equal(find(f, shard_bits | 7, 4 * batch), 1);
+}
+
+static void room_for_many_takes_any_hashes(void **state) {
+    uint64_t shard = 0;
+    for (size_t batch = 1; batch <= 1500; batch = batch * 3 + 1) {
+        check_room(*state, shard++ << 54, batch, false);
+        check_room(*state, shard++ << 54, batch, true);
+    }
+}
+
+static void room_for_more_than_memory_is_refused_and_changes_nothing(void **state) {
+    fixture *f = *state;
+    insert(f->index, 7, 100);
+    uint64_t bytes = hash_index_bytes(f->index);
+    hash_index_lock(f->index, 7);
+    assert_int_equal(hash_index_reserve_many(f->index, 7, SIZE_MAX), CAIRN_NO_MEMORY);
+    assert_int_equal(hash_index_reserve_many(f->index, 7, ((size_t)1 << 30) + 1), CAIRN_NO_MEMORY);
+    hash_index_unlock(f->index, 7);
+    assert_int_equal(hash_index_bytes(f->index), bytes);
+    assert_int_equal(find(f, 7, 100), 1);
+}
+
+static void the_stash_of_a_batch_is_given_up_when_the_shard_grows(void **state) {
+    fixture *f = *state;
+    hash_index_lock(f->index, 7);
+    assert_int_equal(hash_index_reserve_many(f->index, 7, 4000), CAIRN_OK);
+    hash_index_unlock(f->index, 7);
+    uint64_t with_stash = hash_index_bytes(f->index);
+    for (uint64_t i = 0; i < 6000; i++)
+        insert(f->index, hash_of(i) >> 10, i + 1);
+    assert_true(hash_index_bytes(f->index) < with_stash + 16 * 1024);
+}
+
+static void an_entry_is_held_or_not_whatever_lies_beside_it(void **state) {
+    fixture *f = *state;
+    assert_false(hash_index_holds(f->index, 7, 100));
+    for (location where = 100; where < 150; where++)
+        insert(f->index, 7, where); /* buckets and stash */
+    for (location where = 100; where < 150; where++)
+        assert_true(hash_index_holds(f->index, 7, where));
+    assert_false(hash_index_holds(f->index, 7, 150));
+    assert_false(hash_index_holds(f->index, 8, 100));
+    remove_entry(f->index, 7, 120);
+    assert_false(hash_index_holds(f->index, 7, 120));
+    hash_index_lock(f->index, 7);
+    hash_index_replace(f->index, 7, 121, 120);
+    hash_index_unlock(f->index, 7);
+    assert_true(hash_index_holds(f->index, 7, 120));
+    assert_false(hash_index_holds(f->index, 7, 121));
+}
+
+static void all_locations_of_a_hash_are_collected(void **state) {
+    fixture *f = *state;
+    location out[64];
+    assert_int_equal(hash_index_collect(f->index, 7, out, 64), 0);
+    for (location where = 1; where <= 40; where++) {
+        insert(f->index, 7, where);
+        insert(f->index, 8, 1000 + where);
+    }
+    hash_index_lock(f->index, 7);
+    uint64_t seen = 0;
+    assert_int_equal(hash_index_collect(f->index, 7, out, 64), 40);
+    for (unsigned i = 0; i < 40; i++) {
+        assert_in_range(out[i], 1, 40);
+        seen |= (uint64_t)1 << out[i];
+    }
+    assert_int_equal(seen, (((uint64_t)1 << 40) - 1) << 1);
+    out[3] = 77;
+    assert_int_equal(hash_index_collect(f->index, 7, out, 3), 40); /* no more than there is room for */
+    assert_int_equal(out[3], 77);
+    assert_int_equal(hash_index_collect(f->index, 7, NULL, 0), 40);
+    hash_index_unlock(f->index, 7);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -279,6 +372,11 @@ int main(void) {
         TEST(they_agree_with_two_bits_of_hash),
         TEST(growth_loses_nothing_over_a_million_entries),
         TEST(a_walk_ends_when_the_visitor_says_so),
+        TEST(room_for_many_takes_any_hashes),
+        TEST(room_for_more_than_memory_is_refused_and_changes_nothing),
+        TEST(the_stash_of_a_batch_is_given_up_when_the_shard_grows),
+        TEST(an_entry_is_held_or_not_whatever_lies_beside_it),
+        TEST(all_locations_of_a_hash_are_collected),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

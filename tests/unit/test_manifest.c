@@ -57,6 +57,8 @@ static void add(manifest *m, uint64_t id, uint64_t base, uint64_t granules, uint
 /* Three segments, the addresses not in order of the ids. */
 static void fill(manifest *m) {
     manifest_init(m, store_id);
+    m->features = FEATURE_ZSTD | FEATURE_EXPIRES;
+    m->dictionary = 6;
     m->compatible_features = 5;
     m->reclaim_epoch = 9;
     m->next_id = 12;
@@ -69,6 +71,8 @@ static void fill(manifest *m) {
 
 static void assert_same(const manifest *a, const manifest *b) {
     assert_memory_equal(a->store_id, b->store_id, 16);
+    assert_int_equal(a->features, b->features);
+    assert_int_equal(a->dictionary, b->dictionary);
     assert_int_equal(a->compatible_features, b->compatible_features);
     assert_int_equal(a->sequence, b->sequence);
     assert_int_equal(a->reclaim_epoch, b->reclaim_epoch);
@@ -219,14 +223,18 @@ static const poke pokes[] = {
     {16, 2, 2, CAIRN_UNSUPPORTED, 16},
     {20, 4, 127, CAIRN_CORRUPT, 20},
     {24, 1, 'X', CAIRN_CORRUPT, 24},
-    {40, 8, 1, CAIRN_UNSUPPORTED, 40},
+    {40, 8, 16, CAIRN_UNSUPPORTED, 40},
     {40, 8, (uint64_t)1 << 63, CAIRN_UNSUPPORTED, 40},
+    {40, 8, FEATURES_KNOWN | FEATURES_KNOWN << 1, CAIRN_UNSUPPORTED, 40},
+    {56, 8, (uint64_t)1 << 63, CAIRN_CORRUPT, 56},
     {72, 8, 0, CAIRN_CORRUPT, 72},
     {72, 8, 11, CAIRN_CORRUPT, HEADER + 2 * ENTRY}, /* the third id is 11 */
     {88, 8, 2, CAIRN_CORRUPT, 88},
     {88, 8, 4, CAIRN_CORRUPT, 88},
     {88, 8, UINT64_MAX, CAIRN_CORRUPT, 88},
     {88, 8, (uint64_t)1 << 59 | 3, CAIRN_CORRUPT, 88}, /* times 96 wraps to the true size */
+    {104, 8, (uint64_t)1 << 63, CAIRN_CORRUPT, 104},
+    {104, 8, UINT64_MAX, CAIRN_CORRUPT, 104},
     {HEADER, 8, 0, CAIRN_CORRUPT, HEADER},
     {SECOND, 8, 3, CAIRN_CORRUPT, SECOND}, /* twice */
     {SECOND, 8, 2, CAIRN_CORRUPT, SECOND}, /* descending */
@@ -282,9 +290,28 @@ static void a_newer_minor_is_no_obstacle(void **state) {
     store_filled(&f);
     cairn_error error;
     f.bytes[18] = 9;
-    f.bytes[110] = 1; /* reserved */
+    f.bytes[120] = 1; /* reserved */
     reseal(f.bytes, f.size);
     assert_int_equal(load_bytes(&f, f.bytes, f.size, &error), CAIRN_OK);
+    close_disk(&f);
+}
+
+static void every_set_of_known_features_comes_back_and_no_other(void **state) {
+    (void)state;
+    fixture f;
+    store_filled(&f);
+    for (unsigned bit = 0; bit < 64; bit++) {
+        manifest m;
+        cairn_error error;
+        uint64_t features = (uint64_t)1 << bit | FEATURE_BATCH;
+        le64_put(f.bytes + 40, features);
+        reseal(f.bytes, f.size);
+        sim_file_write(f.disk, STORE, MANIFEST_NAME, f.bytes, f.size);
+        bool known = (features & ~FEATURES_KNOWN) == 0;
+        assert_int_equal(load(f.dir, &m, &error), known ? CAIRN_OK : CAIRN_UNSUPPORTED);
+        if (known) assert_int_equal(m.features, features);
+        manifest_release(&m);
+    }
     close_disk(&f);
 }
 
@@ -415,6 +442,7 @@ int main(void) {
         cmocka_unit_test(hostile_fields_are_refused_and_named_also_under_a_right_checksum),
         cmocka_unit_test(a_newer_major_is_refused_as_newer_whatever_else_is_wrong),
         cmocka_unit_test(a_newer_minor_is_no_obstacle),
+        cmocka_unit_test(every_set_of_known_features_comes_back_and_no_other),
         cmocka_unit_test(another_stores_manifest_is_refused),
         cmocka_unit_test(a_crash_at_any_operation_leaves_the_old_or_the_new),
         cmocka_unit_test(a_call_that_fails_leaves_the_old_or_the_new_and_tells_of_a_sync),

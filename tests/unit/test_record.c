@@ -24,20 +24,80 @@ static record_header make(record_type type, uint32_t key_size, uint64_t stored_s
     return h;
 }
 
+/* A stored length for each frame: as much as it may take, and a byte at least for those behind it. */
+static void share_out(const record_header *h, uint32_t *lengths, uint64_t count) {
+    uint64_t left = h->stored_size;
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t rest = count - 1 - i;
+        lengths[i] = (uint32_t)(left - rest < FRAME_BYTES ? left - rest : FRAME_BYTES);
+        left -= lengths[i];
+    }
+}
+
 /* The encoded header of such a record, in an allocation of just its size. */
 static uint8_t *encode(const record_header *h) {
-    uint8_t *key = malloc(h->key_size);
+    uint8_t *key = malloc(h->key_size + 1);
     for (uint32_t i = 0; i < h->key_size; i++)
         key[i] = (uint8_t)(i * 7 + 1);
-    uint64_t count = frames_of(h->stored_size);
+    uint64_t count = frames_of(record_content_size(h));
     uint64_t *frames = calloc(count + 1, sizeof *frames);
+    uint32_t *lengths = calloc(count + 1, sizeof *lengths);
     for (uint64_t i = 0; i < count; i++)
         frames[i] = i * 0x9e3779b97f4a7c15u + 1;
+    share_out(h, lengths, count);
     uint8_t *out = malloc(h->header_size);
-    record_encode(out, h, key, frames, SEED);
+    record_encode(out, h, key, frames, lengths, SEED);
+    free(lengths);
     free(frames);
     free(key);
     return out;
+}
+
+/* ---- Records of the later features ---- */
+
+static record_header packed_of(uint8_t codec, uint32_t key_size, uint64_t value_size, uint64_t stored_size) {
+    record_header h = make(RECORD_PUT, key_size, value_size);
+    h.flags = RECORD_PACKED;
+    h.codec = codec;
+    h.stored_size = stored_size;
+    if (codec == CODEC_ZSTD_DICTIONARY) h.dictionary = 12;
+    record_layout(&h);
+    return h;
+}
+
+static record_header part_of(record_type type, uint64_t replaces) {
+    record_header h = make(type, 9, type == RECORD_STREAM ? 64 : type == RECORD_PUT ? 500 : 0);
+    h.flags = RECORD_BATCH;
+    h.batch = 60;
+    if (replaces != 0) h.flags |= RECORD_REPLACES;
+    h.replaces = replaces;
+    record_layout(&h);
+    return h;
+}
+
+static record_header commit_of(uint64_t parts) {
+    record_header h = {.type = RECORD_COMMIT, .flags = RECORD_BATCH, .place = 77, .version = 99, .durable_place = 70};
+    h.batch = 60;
+    h.value_size = parts;
+    record_layout(&h);
+    return h;
+}
+
+static record_header expiring(record_header h, uint64_t expires_at_ms) {
+    h.flags |= RECORD_EXPIRES;
+    h.expires_at_ms = expires_at_ms;
+    return h;
+}
+
+/* With all there can be: dictionary, batch and replaced part. */
+static record_header full_of_numbers(void) {
+    record_header h = packed_of(CODEC_ZSTD_DICTIONARY, 20, 3000, 700);
+    h.flags |= RECORD_BATCH | RECORD_REPLACES | RECORD_EXPIRES | RECORD_COLLIDES;
+    h.batch = 60;
+    h.replaces = 61;
+    h.expires_at_ms = 1000000000000u;
+    record_layout(&h);
+    return h;
 }
 
 static void reseal(uint8_t *bytes, uint32_t header_size) {
@@ -50,7 +110,8 @@ static bool same(const record_header *a, const record_header *b) {
     return a->type == b->type && a->flags == b->flags && a->codec == b->codec && a->frame_shift == b->frame_shift &&
            a->header_size == b->header_size && a->key_size == b->key_size && a->units == b->units &&
            a->place == b->place && a->version == b->version && a->durable_place == b->durable_place &&
-           a->value_size == b->value_size && a->stored_size == b->stored_size && a->expires_at_ms == b->expires_at_ms;
+           a->value_size == b->value_size && a->stored_size == b->stored_size && a->expires_at_ms == b->expires_at_ms &&
+           a->dictionary == b->dictionary && a->batch == b->batch && a->replaces == b->replaces;
 }
 
 static void layout_is_tight_aligned_and_representable(void **state) {
@@ -138,6 +199,52 @@ static void every_type_comes_back_as_it_was(void **state) {
     }
 }
 
+static void records_of_every_feature_come_back_as_they_were(void **state) {
+    (void)state;
+    const record_header headers[] = {packed_of(CODEC_ZSTD, 3, 64, 1),
+                                     packed_of(CODEC_ZSTD, 20, 65536, 65535),
+                                     packed_of(CODEC_ZSTD, 20, 65537, 2),
+                                     packed_of(CODEC_ZSTD, 65536, 300000, 70000),
+                                     packed_of(CODEC_ZSTD, 1, RECORD_PAYLOAD_MAX, RECORD_PAYLOAD_MAX - 1),
+                                     packed_of(CODEC_ZSTD_DICTIONARY, 7, 1000, 100),
+                                     part_of(RECORD_PUT, 0),
+                                     part_of(RECORD_PUT, 60),
+                                     part_of(RECORD_DELETE, 76),
+                                     part_of(RECORD_STREAM, 0),
+                                     commit_of(1),
+                                     commit_of(COUNTER_LIMIT - 1),
+                                     expiring(make(RECORD_PUT, 3, 10), 1),
+                                     expiring(make(RECORD_PUT, 3, 0), UINT64_MAX),
+                                     expiring(make(RECORD_STREAM, 3, 64), UINT64_MAX),
+                                     full_of_numbers()};
+    for (size_t i = 0; i < sizeof headers / sizeof *headers; i++) {
+        record_header d;
+        uint8_t *bytes = encode(&headers[i]);
+        assert_int_equal(record_decode(&d, bytes, headers[i].header_size, length_of(&headers[i]), SEED), RECORD_VALID);
+        assert_true(same(&d, &headers[i]));
+        free(bytes);
+    }
+}
+
+static void the_numbers_stand_behind_the_frame_table_in_their_order(void **state) {
+    (void)state;
+    record_header h = full_of_numbers();
+    uint8_t *bytes = encode(&h);
+    const uint8_t *table = bytes + record_table_offset(h.key_size);
+    assert_int_equal(le64_get(table), 1);
+    assert_int_equal(le32_get(table + 8), 700);
+    assert_int_equal(le64_get(table + 12), 12);
+    assert_int_equal(le64_get(table + 20), 60);
+    assert_int_equal(le64_get(table + 28), 61);
+    assert_int_equal(h.header_size, 144); /* 80 + 24 + 12 + 24, to a multiple of 16 */
+    free(bytes);
+    h = commit_of(3);
+    bytes = encode(&h);
+    assert_int_equal(h.header_size, 96);
+    assert_int_equal(le64_get(bytes + 80), 60);
+    free(bytes);
+}
+
 static void a_skip_comes_back_as_it_was(void **state) {
     (void)state;
     uint8_t bytes[RECORD_SKIP_HEADER_BYTES];
@@ -204,8 +311,8 @@ static record_check decode_fully(const uint8_t *bytes, size_t header_size, uint6
 
 static void every_flipped_bit_makes_a_header_invalid(void **state) {
     (void)state;
-    const record_header headers[] = {make(RECORD_PUT, 13, 70000), make(RECORD_DELETE, 4, 0),
-                                     make(RECORD_STREAM, 5, 64)};
+    const record_header headers[] = {make(RECORD_PUT, 13, 70000), make(RECORD_DELETE, 4, 0), make(RECORD_STREAM, 5, 64),
+                                     full_of_numbers(), commit_of(2)};
     for (size_t i = 0; i < sizeof headers / sizeof *headers; i++) {
         const record_header *h = &headers[i];
         uint8_t *bytes = encode(h);
@@ -266,6 +373,67 @@ static void fields_that_disagree_are_invalid_also_under_a_right_checksum(void **
     check_hostile(&stream, stream_pokes, sizeof stream_pokes / sizeof *stream_pokes);
 }
 
+/* Bytes under a right checksum in which the flag, codec or number is not the one that the other fields want. */
+static void features_that_disagree_are_invalid_also_under_a_right_checksum(void **state) {
+    (void)state;
+    const poke packed_pokes[] = {
+        {13, 1, 0},      {13, 1, 8 | 16}, {13, 1, 4 | 16},      {13, 1, 32 | 16}, {14, 1, 0},
+        {14, 1, 2},      {14, 1, 3},      {14, 1, 255},         {12, 1, 2},       {12, 1, 4},
+        {12, 1, 5},      {15, 1, 0},      {56, 8, 1000},        {56, 8, 999},     {56, 8, UINT64_MAX},
+        {64, 8, 0},      {64, 8, 200000}, {64, 8, 200001},      {72, 8, 1},       {112, 4, 0},
+        {112, 4, 65537}, {112, 4, 1},     {112, 4, UINT32_MAX}, {124, 4, 0},      {56, 8, 1u << 31}};
+    const poke dictionary_pokes[] = {
+        {14, 1, 0}, {104 + 12, 8, 0}, {104 + 12, 8, COUNTER_LIMIT}, {104 + 12, 8, UINT64_MAX}};
+    const poke part_pokes[] = {{13, 1, 32}, {13, 1, 2 | 4}, {13, 1, 64 | 4}, {13, 1, 128 | 4},    {13, 1, 8 | 4},
+                               {72, 8, 5},  {104, 8, 0},    {104, 8, 78},    {104, 8, UINT64_MAX}};
+    const poke replacing_pokes[] = {{13, 1, 32}, {112, 8, 0}, {112, 8, 59}, {112, 8, 77}, {112, 8, UINT64_MAX}};
+    const poke commit_pokes[] = {{12, 1, 1},        {12, 1, 2},
+                                 {12, 1, 4},        {13, 1, 0},
+                                 {13, 1, 5},        {13, 1, 36},
+                                 {13, 1, 12},       {14, 1, 1},
+                                 {15, 1, 16},       {20, 4, 1},
+                                 {24, 8, 1},        {24, 8, 3},
+                                 {40, 8, 0},        {56, 8, 0},
+                                 {64, 8, 1},        {72, 8, 1},
+                                 {80, 8, 0},        {80, 8, 78},
+                                 {16, 4, 80},       {16, 4, 64},
+                                 {80, 8, 1u << 31}, {56, 8, COUNTER_LIMIT}};
+    const poke expiring_pokes[] = {{13, 1, 0}, {72, 8, 0}, {12, 1, 2}, {12, 1, 5}};
+    record_header packed = packed_of(CODEC_ZSTD, 20, 200000, 70000);
+    record_header dictionary = packed_of(CODEC_ZSTD_DICTIONARY, 20, 3000, 700);
+    record_header part = part_of(RECORD_PUT, 0), replacing = part_of(RECORD_PUT, 60), commit = commit_of(2);
+    record_header mortal = expiring(make(RECORD_PUT, 20, 1000), 7);
+    check_hostile(&packed, packed_pokes, sizeof packed_pokes / sizeof *packed_pokes);
+    check_hostile(&dictionary, dictionary_pokes, sizeof dictionary_pokes / sizeof *dictionary_pokes);
+    check_hostile(&part, part_pokes, sizeof part_pokes / sizeof *part_pokes);
+    check_hostile(&replacing, replacing_pokes, sizeof replacing_pokes / sizeof *replacing_pokes);
+    check_hostile(&commit, commit_pokes, sizeof commit_pokes / sizeof *commit_pokes);
+    check_hostile(&mortal, expiring_pokes, sizeof expiring_pokes / sizeof *expiring_pokes);
+}
+
+static void flags_belong_to_types(void **state) {
+    (void)state;
+    const struct {
+        uint8_t type, allowed;
+    } types[] = {{RECORD_PUT, 1 | 4 | 8 | 16 | 32},
+                 {RECORD_STREAM, 1 | 4 | 8 | 32},
+                 {RECORD_DELETE, 1 | 4 | 32},
+                 {RECORD_SKIP, 0},
+                 {0, 0},
+                 {6, 0},
+                 {7, 0},
+                 {255, 0}};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        for (unsigned flags = 0; flags < 256; flags++) {
+            bool replaces_alone = (flags & 32) != 0 && (flags & 4) == 0;
+            bool expected = (flags & ~types[i].allowed) == 0 && !replaces_alone;
+            assert_int_equal(record_flags_agree(types[i].type, (uint8_t)flags), expected);
+        }
+    }
+    for (unsigned flags = 0; flags < 256; flags++)
+        assert_int_equal(record_flags_agree(RECORD_COMMIT, (uint8_t)flags), flags == 4);
+}
+
 static void a_skip_with_other_fields_is_invalid(void **state) {
     (void)state;
     const poke pokes[] = {{13, 1, 1},  {14, 1, 1},  {15, 1, 16},         {16, 4, 48},
@@ -294,12 +462,14 @@ static uint64_t next_random(uint64_t *x) {
 static void random_headers_under_a_right_checksum_are_never_trusted_too_far(void **state) {
     (void)state;
     uint64_t x = 0x2545f4914f6cdd1d;
-    record_header h = make(RECORD_PUT, 20, 1000);
-    for (int round = 0; round < 20000; round++) {
+    const record_header headers[] = {make(RECORD_PUT, 20, 1000), full_of_numbers(), commit_of(2),
+                                     part_of(RECORD_DELETE, 60)};
+    for (int round = 0; round < 30000; round++) {
+        const record_header h = headers[round % 4];
         uint8_t *bytes = encode(&h);
         size_t pokes = 1 + next_random(&x) % 3;
         while (pokes-- > 0) {
-            size_t at = 12 + next_random(&x) % 68;
+            size_t at = 12 + next_random(&x) % (h.header_size - 12);
             bytes[at] = (uint8_t)next_random(&x);
         }
         reseal(bytes, h.header_size);
@@ -323,12 +493,16 @@ int main(void) {
         cmocka_unit_test(a_record_just_below_64_kib_is_not_rounded_to_blocks),
         cmocka_unit_test(long_records_are_aligned_to_blocks),
         cmocka_unit_test(every_type_comes_back_as_it_was),
+        cmocka_unit_test(records_of_every_feature_come_back_as_they_were),
+        cmocka_unit_test(the_numbers_stand_behind_the_frame_table_in_their_order),
         cmocka_unit_test(a_skip_comes_back_as_it_was),
         cmocka_unit_test(a_header_that_is_not_all_there_says_how_much_is_needed),
         cmocka_unit_test(a_record_longer_than_what_is_available_is_invalid),
         cmocka_unit_test(a_record_elsewhere_or_of_another_generation_is_invalid),
         cmocka_unit_test(every_flipped_bit_makes_a_header_invalid),
         cmocka_unit_test(fields_that_disagree_are_invalid_also_under_a_right_checksum),
+        cmocka_unit_test(features_that_disagree_are_invalid_also_under_a_right_checksum),
+        cmocka_unit_test(flags_belong_to_types),
         cmocka_unit_test(a_skip_with_other_fields_is_invalid),
         cmocka_unit_test(random_headers_under_a_right_checksum_are_never_trusted_too_far),
     };

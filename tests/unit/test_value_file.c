@@ -1,4 +1,5 @@
-/* Value files: what goes in comes out at every edge, in bounded memory, on either system and in many threads. */
+/* Value files: what goes in comes out at every edge, in bounded memory, on either system and in many threads. What is
+ * special to compressed ones is in test_value_packed.c. */
 #include "src/os/os_thread.h"
 #include "tests/support/real_folder.h"
 #include "tests/support/value_box.h"
@@ -127,7 +128,7 @@ static void unsynced_bytes_of_a_long_value_stay_bounded(void **state) {
     sim_fault count = {.kinds = SIM_SYNC, .nth = UINT64_MAX, .error = -EIO};
     sim_fault_set(f.disk, &count);
     value_writer *w;
-    assert_int_equal(value_writer_open(&w, &f.env, VALUE_ID, VALUE_TABLE_MEMORY_MAX, NULL), CAIRN_OK);
+    assert_int_equal(value_writer_open(&w, &f.env, VALUE_ID, VALUE_TABLE_MEMORY_MAX, NULL, NULL), CAIRN_OK);
     for (uint64_t i = 1; i <= 100; i++) {
         assert_int_equal(value_writer_write(w, piece, MIB, NULL), CAIRN_OK);
         assert_true(i - 32 * sim_fault_calls(f.disk) <= 32);

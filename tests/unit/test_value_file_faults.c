@@ -20,13 +20,13 @@ static void an_aborted_value_leaves_nothing(void **state) {
     uint8_t *value = value_make(70 * MIB);
     value_writer *w;
     value_descriptor d;
-    assert_int_equal(value_writer_open(&w, &f.env, VALUE_ID, 1, NULL), CAIRN_OK);
+    assert_int_equal(value_writer_open(&w, &f.env, VALUE_ID, 1, NULL, NULL), CAIRN_OK);
     assert_int_equal(value_writer_write(w, value, 70 * MIB, NULL), CAIRN_OK);
     assert_int_equal(value_box_files(&f), 2);
     value_writer_abort(w);
     assert_int_equal(value_box_files(&f), 0);
 
-    assert_int_equal(value_writer_open(&w, &f.env, VALUE_ID, 1, NULL), CAIRN_OK);
+    assert_int_equal(value_writer_open(&w, &f.env, VALUE_ID, 1, NULL, NULL), CAIRN_OK);
     assert_int_equal(value_writer_finish(w, VALUE_KEY, VALUE_KEY_SIZE, &d, NULL), CAIRN_OK);
     assert_int_equal(value_box_files(&f), 1);
     value_writer_abort(w);
@@ -44,7 +44,7 @@ static void a_value_above_the_limit_is_refused_before_it_is_read(void **state) {
     value_box_open(&f, sim_new(1));
     value_writer *w;
     cairn_error error;
-    assert_int_equal(value_writer_open(&w, &f.env, VALUE_ID, 1, &error), CAIRN_OK);
+    assert_int_equal(value_writer_open(&w, &f.env, VALUE_ID, 1, NULL, &error), CAIRN_OK);
     assert_int_equal(value_writer_write(w, "x", CAIRN_VALUE_SIZE_MAX + 1, &error), CAIRN_TOO_BIG);
     value_writer_abort(w);
     value_box_close(&f);
@@ -57,7 +57,7 @@ static void an_existing_file_is_never_overwritten(void **state) {
     sim_file_write(f.disk, VALUE_STORE, VALUE_NAME, "abc", 3);
     value_writer *w;
     cairn_error error;
-    assert_int_equal(value_writer_open(&w, &f.env, VALUE_ID, 1, &error), CAIRN_IO);
+    assert_int_equal(value_writer_open(&w, &f.env, VALUE_ID, 1, NULL, &error), CAIRN_IO);
     assert_int_equal(error.sys_errno, EEXIST);
     assert_int_equal(error.segment, VALUE_ID);
     assert_int_equal(value_box_files(&f), 1);
@@ -66,11 +66,10 @@ static void an_existing_file_is_never_overwritten(void **state) {
 
 /* ---- Calls that fail ---- */
 
-static void every_failing_call_fails_the_value_and_leaves_nothing(void **state) {
-    (void)state;
+static void every_failing_call_fails_the_value_and_leaves_nothing_for(value_kind kind, bool packing) {
     const size_t size = 37 * MIB;
     const unsigned kinds[] = {SIM_CREATE, SIM_WRITE, SIM_SYNC, SIM_DIR_SYNC, SIM_READ, SIM_FLUSH, SIM_UNLINK};
-    uint8_t *value = value_make(size);
+    uint8_t *value = value_make_kind(kind, size);
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         for (uint64_t nth = 0;; nth += nth < 4 || nth > 33 ? 1 : 29) { /* the writes in the middle are all alike */
             value_box f;
@@ -79,7 +78,7 @@ static void every_failing_call_fails_the_value_and_leaves_nothing(void **state) 
             sim_fault_set(f.disk, &fault);
             value_descriptor d;
             cairn_error error = {0};
-            value_writing w = {.value = value, .size = size, .piece = MIB, .table_memory = 1};
+            value_writing w = {.value = value, .size = size, .piece = MIB, .table_memory = 1, .packing = packing};
             int rc = value_write(&f.env, &w, &d, &error);
             bool hit = sim_fault_hits(f.disk) > 0;
             bool hint = kinds[k] == SIM_FLUSH || kinds[k] == SIM_UNLINK; /* what only helps may fail */
@@ -99,68 +98,79 @@ static void every_failing_call_fails_the_value_and_leaves_nothing(void **state) 
     free(value);
 }
 
-static void a_read_that_fails_is_not_taken_for_damage(void **state) {
+static void every_failing_call_fails_the_value_and_leaves_nothing(void **state) {
     (void)state;
-    value_box f;
-    value_box_open(&f, sim_new(1));
-    uint8_t *value = value_make(300000), *buf = malloc(300000);
-    value_descriptor d = value_box_write(&f, value, 300000);
+    every_failing_call_fails_the_value_and_leaves_nothing_for(VALUE_NOISE, false);
+    every_failing_call_fails_the_value_and_leaves_nothing_for(VALUE_MIXED, true);
+}
+
+static void a_read_that_fails_is_not_taken_for_damage_in(value_box *f, const value_descriptor *d) {
+    uint8_t *buf = malloc(d->value_size);
     const unsigned kinds[] = {SIM_OPEN, SIM_INFO, SIM_READ, SIM_MAP};
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         for (uint64_t nth = 0;; nth++) {
             sim_fault fault = {.kinds = kinds[k], .nth = nth, .error = -EIO};
-            sim_fault_set(f.disk, &fault);
+            sim_fault_set(f->disk, &fault);
             value_file *file;
             cairn_error error = {0};
-            uint64_t counted = 0;
             const void *data;
-            int rc = value_file_open(&file, &f.env, &d, &error);
+            int rc = value_file_open(&file, &f->env, d, &error);
             if (rc == CAIRN_OK) {
                 rc = value_file_read(file, buf, 299000, 500, &error);
-                if (rc == CAIRN_OK) rc = value_file_verify(file, VALUE_KEY, VALUE_KEY_SIZE, &counted, &error);
-                if (rc == CAIRN_OK && (rc = value_file_map(file, &data, &error)) == CAIRN_OK)
+                if (rc == CAIRN_OK) rc = value_verify_all(file, NULL, &error);
+                if (rc == CAIRN_OK && value_file_is_raw(file) && (rc = value_file_map(file, &data, &error)) == CAIRN_OK)
                     value_file_unmap(file, data);
                 value_file_close(file);
             }
-            bool hit = sim_fault_hits(f.disk) > 0;
+            bool hit = sim_fault_hits(f->disk) > 0;
             assert_int_equal(rc, hit ? CAIRN_IO : CAIRN_OK);
             if (hit) assert_int_equal(error.sys_errno, EIO);
             if (!hit) break;
         }
     }
-    sim_fault_set(f.disk, NULL);
+    sim_fault_set(f->disk, NULL);
     free(buf);
-    free(value);
-    value_box_close(&f);
+}
+
+static void a_read_that_fails_is_not_taken_for_damage(void **state) {
+    (void)state;
+    for (int packing = 0; packing < 2; packing++) {
+        value_box f;
+        value_box_open(&f, sim_new(1));
+        uint8_t *value = value_make_kind(VALUE_MIXED, 300000);
+        value_descriptor d = packing ? value_box_pack(&f, value, 300000) : value_box_write(&f, value, 300000);
+        a_read_that_fails_is_not_taken_for_damage_in(&f, &d);
+        free(value);
+        value_box_close(&f);
+    }
 }
 
 /* ---- Power cuts ---- */
 
 static void a_finished_value_survives_every_power_cut(void **state) {
     (void)state;
-    const size_t size = 200000;
-    uint8_t *value = value_make(size);
-    value_box f, after;
-    value_box_open(&f, sim_new(1));
-    value_descriptor d = value_box_write(&f, value, size);
-    for (uint64_t seed = 0; seed < 40; seed++) {
-        value_box_open(&after, sim_crash(f.disk, seed));
+    const size_t size = 400000;
+    uint8_t *value = value_make_kind(VALUE_MIXED, size);
+    for (uint64_t seed = 0; seed < 80; seed++) {
+        value_box f, after;
+        value_box_open(&f, sim_new(1));
+        value_descriptor d = seed % 2 ? value_box_pack(&f, value, size) : value_box_write(&f, value, size);
+        value_box_open(&after, sim_crash(f.disk, seed / 2));
         assert_int_equal(value_box_files(&after), 1);
         assert_value_reads(&after, &d, value, size);
         value_box_close(&after);
+        value_box_close(&f);
     }
-    value_box_close(&f);
     free(value);
 }
 
 /* Nothing says that the value is there before finish returned; but whatever is on the disk, a reader is safe. */
-static void a_value_cut_off_at_any_operation_is_whole_or_refused(void **state) {
-    (void)state;
+static void a_value_cut_off_at_any_operation_is_whole_or_refused_when(bool packing) {
     const size_t size = 200000;
-    uint8_t *value = value_make(size);
+    uint8_t *value = value_make_kind(VALUE_MIXED, size);
     value_box whole;
     value_box_open(&whole, sim_new(1));
-    value_descriptor d = value_box_write(&whole, value, size);
+    value_descriptor d = packing ? value_box_pack(&whole, value, size) : value_box_write(&whole, value, size);
     uint64_t operations = sim_operations(whole.disk);
     value_box_close(&whole);
     uint64_t refused = 0;
@@ -176,7 +186,7 @@ static void a_value_cut_off_at_any_operation_is_whole_or_refused(void **state) {
                 break;
             }
             sim_cut_at(disk, cut);
-            value_writing w = {.value = value, .size = size, .piece = 50000, .table_memory = 1};
+            value_writing w = {.value = value, .size = size, .piece = 50000, .table_memory = 1, .packing = packing};
             int rc = value_write(&f.env, &w, &unused, &error);
             assert_int_equal(rc == CAIRN_OK, cut == operations);
             value_box_open(&after, sim_crash(disk, seed));
@@ -189,6 +199,12 @@ static void a_value_cut_off_at_any_operation_is_whole_or_refused(void **state) {
     }
     assert_true(refused > 50);
     free(value);
+}
+
+static void a_value_cut_off_at_any_operation_is_whole_or_refused(void **state) {
+    (void)state;
+    a_value_cut_off_at_any_operation_is_whole_or_refused_when(false);
+    a_value_cut_off_at_any_operation_is_whole_or_refused_when(true);
 }
 
 int main(void) {

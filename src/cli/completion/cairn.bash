@@ -3,7 +3,7 @@
 
 _cairn() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
-    local commands='init put get delete stat scan put-tree get-tree verify stats'
+    local commands='init put get delete stat scan put-tree get-tree train verify stats'
     local global='--json -z --key-enc= --quiet --verbose --progress= --help --version'
     local command='' operands=0 position word options=''
     COMPREPLY=()
@@ -28,8 +28,11 @@ _cairn() {
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
         return
         ;;
-    --if-version | --ttl | --range | --prefix | --from | --after | --to | --before | --like | --limit)
+    --if-version | --ttl | --range | --prefix | --from | --after | --to | --before | --like | --limit | --dictionary)
         return
+        ;;
+    --compress) # whose value follows "=" only
+        if [[ ${COMP_WORDS[COMP_CWORD - 1]} == = || ${COMP_WORDS[COMP_CWORD]} == = ]]; then return; fi
         ;;
     esac
 
@@ -38,10 +41,11 @@ _cairn() {
         word=${COMP_WORDS[position]}
         case $word in
         -o | --output | --key-enc | --progress | --if-version | --ttl | --range | --prefix | --from | --after | --to | \
-            --before | --like | --limit)
+            --before | --like | --limit | --dictionary)
             [[ ${COMP_WORDS[position + 1]} == = ]] && ((position++))
             ((position++))
             ;;
+        --compress) [[ ${COMP_WORDS[position + 1]} == = ]] && ((position += 2)) ;;
         -?*) ;;
         *)
             if [[ -z $command ]]; then
@@ -56,10 +60,12 @@ _cairn() {
     if [[ $current == -* ]]; then
         case $command in
         init) options='--ordered --no-ordered' ;;
-        put) options='--if-absent --if-version= --sync --ttl=' ;;
+        put) options='--if-absent --if-version= --sync --ttl= --compress' ;;
         get) options='--output= --range=' ;;
         scan) options='--from= --after= --to= --before= --prefix= --like= --reverse --limit= --keys --sizes --values' ;;
-        put-tree | get-tree) options='--prefix=' ;;
+        put-tree) options='--prefix= --sync --ttl= --compress' ;;
+        get-tree) options='--prefix=' ;;
+        train) options='--dictionary=' ;;
         esac
         mapfile -t COMPREPLY < <(compgen -W "$options $global" -- "$current")
         [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *= ]] && compopt -o nospace
