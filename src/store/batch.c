@@ -3,8 +3,8 @@
  *  1. Every change becomes a part in the log, without any lock but the log's own, so puts of other threads go on. What
  *     each part supersedes is looked up before it is written.
  *  2. The stripes of all keys are taken. What another thread changed since, and what collides, is looked up again, and
- *     where the part that was written does not do any more (its key has a higher version now, or another key has come
- * to share its hash), it is written again.
+ *     where the part that was written does not do any more (its key has a higher version now, or had one, or another
+ *     key has come to share its hash), it is written again.
  *  3. Everything that can fail is done: memory for the index, the quota.
  *  4. The COMMIT is appended. From here on nothing fails.
  *  5. The index is changed within one publication, so that no reader sees half of it; then the stripes are let go.
@@ -20,8 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SYNC_BYTES                                                                                                     \
-    ((uint64_t)32 << 20) /* appended between two syncs, so that others' syncs do not wait behind it all */
+#define SYNC_BYTES ((uint64_t)32 << 20) /* appended between two syncs */
 
 /* What the part supersedes, as things stand. Inside the epoch. */
 static int look_up(batch_commit *c, batch_part *p) {

@@ -138,9 +138,10 @@ int batch_flush(batch_commit *c) {
 
 int batch_add_part(batch_commit *c, batch_part *p) {
     int rc = put_into_group(c, p);
+    if (rc != CAIRN_OK) return rc;
     /* All others name the first part's place, so it goes alone. */
     bool waits = c->batch != 0 && c->group.count < VLOG_APPEND_MANY && c->group.bytes < GROUP_BYTES;
-    return rc == CAIRN_OK && waits ? rc : rc != CAIRN_OK ? rc : batch_flush(c);
+    return waits ? CAIRN_OK : batch_flush(c);
 }
 
 int batch_write_part(batch_commit *c, batch_part *p) {

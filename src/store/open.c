@@ -213,7 +213,9 @@ int cairn_open(cairn **out, const char *path, const cairn_options *options, cair
 /* Everything durable and in the index's checkpoint, so that the next open replays nothing. */
 static int close_cleanly(cairn *store) {
     cairn_error error;
-    if (store->options.read_only || (vlog_untouched(store->log) && !vlog_failed(store->log))) return CAIRN_OK;
+    if (store->options.read_only) return CAIRN_OK;
+    /* Nothing was written; but what expired may have had a file. */
+    if (vlog_untouched(store->log) && !vlog_failed(store->log) && store->dead_count == 0) return CAIRN_OK;
     int rc = vlog_failed(store->log) ? CAIRN_OK : vlog_sync(store->log, vlog_appended_place(store->log), &error);
     if (rc == CAIRN_OK) rc = store_checkpoint(store, true, &error);
     if (rc != CAIRN_OK) {

@@ -116,10 +116,31 @@ static void a_value_file_that_went_because_its_key_expired_is_not_missed_without
     sim_free(disk);
 }
 
+/* Which writes nothing to the log. */
+static void a_session_that_only_notices_that_a_key_expired_removes_its_file(void **state) {
+    (void)state;
+    sim_disk *disk = sim_new(1);
+    cairn *store = open_well(disk);
+    put_for(store, "stays", 10, 0);
+    put_for(store, "goes", 300000, TTL_MS);
+    assert_int_equal(cairn_close(store), CAIRN_OK);
+    sim_clock_advance(disk, TTL_MS);
+    for (unsigned i = 0; i < 2; i++) {
+        store = open_well(disk);
+        expect_one_key(store);
+        assert_int_equal(cairn_close(store), CAIRN_OK);
+        char names[16][SIM_NAME_SIZE];
+        for (size_t n = sim_names(disk, "s", names, 16); n-- > 0;)
+            assert_null(strstr(names[n], ".val"));
+    }
+    sim_free(disk);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_expires_while_a_checkpoint_is_written_is_not_counted_after_a_crash),
         cmocka_unit_test(a_value_file_that_went_because_its_key_expired_is_not_missed_without_the_checkpoint),
+        cmocka_unit_test(a_session_that_only_notices_that_a_key_expired_removes_its_file),
     };
     return cmocka_run_group_tests_name("expiry_crash", tests, NULL, NULL);
 }

@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-#define FIRST_SEED 1000u
+#define FIRST_SEED 7000u
 #define HISTORIES_MAX 60u
 #define FAULTED_HISTORIES 6u
 
