@@ -156,8 +156,7 @@ static void an_opening_that_forgets_what_expires(void **state) {
 static void nothing_is_found_where_nothing_is_planted(void **state) {
     (void)state;
     static finding f;
-    sweep_some(rung_choose(5, 1, 20), &f);
-    (void)meddle_all(&f);
+    sweep_some(rung_choose(5, 1, 20), &f); /* test_batch_crash.c meddles without bugs */
     if (f.found) fail_msg("%.900s", f.text);
 }
 
