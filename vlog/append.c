@@ -251,7 +251,7 @@ static void hang_in(vlog *log, append_request *q) {
 
 /* Returns when the request, which hangs in log->waiting, is done. */
 static void see_to(vlog *log, append_request *q) {
-    if (os_mutex_lock_unless(&log->append_lock, &q->done)) {
+    if (os_mutex_lock_unless(&log->append_lock, &q->done, &log->append_sleepers)) {
         append_all(log, take_waiting(log));
         os_mutex_unlock(&log->append_lock);
     }
@@ -265,6 +265,8 @@ static void see_to(vlog *log, append_request *q) {
     log->onlookers--;
     os_mutex_unlock(&log->append_lock);
 }
+
+void vlog_give_way(const vlog *log) { os_mutex_give_way(&log->append_sleepers); }
 
 static record_header header_of(const vlog_record *r) {
     record_header h = {.type = r->type,

@@ -117,7 +117,7 @@ void vlog_close(vlog *log) {
 }
 
 uint64_t vlog_next_place(vlog *log) {
-    os_mutex_lock_eagerly(&log->append_lock);
+    os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
     uint64_t place = atomic_load(&log->next_place);
     os_mutex_unlock(&log->append_lock);
     return place;
@@ -167,7 +167,7 @@ void vlog_live_clear(vlog *log) {
 
 vlog_usage vlog_usage_get(vlog *log) {
     vlog_usage usage = {0};
-    os_mutex_lock_eagerly(&log->append_lock);
+    os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
     usage.segments = log->count;
     for (size_t i = 0; i < log->count; i++) {
         usage.record_bytes += atomic_load(&log->segments[i]->end) - SEGMENT_DATA_OFFSET;

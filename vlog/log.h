@@ -143,6 +143,8 @@ int vlog_append(vlog *log, const vlog_record *record, vlog_appended *out, cairn_
  * may have been appended. */
 #define VLOG_APPEND_MANY 16
 int vlog_append_many(vlog *log, const vlog_record *records, size_t count, vlog_appended *out, cairn_error *error);
+/* Between two of many appends in a row: lets other threads' appends and syncs have their turn. No lock is held. */
+void vlog_give_way(const vlog *log);
 
 /* Returns when every place below `place` is durable. Threads that wait share a sync. Waits for others, holds no lock of
  * the caller's (no stripe). */

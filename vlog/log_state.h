@@ -33,6 +33,7 @@ struct vlog {
 
     _Atomic(append_request *) waiting; /* appends that whoever holds the append lock does as well; see append.c */
     os_mutex append_lock;
+    atomic_uint append_sleepers;               /* that wait for it */
     os_cond prepared;                          /* append: `preparing` became false */
     os_cond served;                            /* append: requests of onlookers may be done */
     size_t onlookers;                          /* append: threads that wait for a request that another one took */

@@ -183,7 +183,7 @@ static int create_active(vlog *log, cairn_error *error) {
 }
 
 int vlog_prepare(vlog *log, cairn_error *error) {
-    os_mutex_lock_eagerly(&log->append_lock);
+    os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
     CHECK(log->count == 0);
     int rc = create_active(log, error);
     os_mutex_unlock(&log->append_lock);
@@ -289,7 +289,7 @@ int vlog_maintain(vlog *log, cairn_error *error) {
     size_t first, end;
     segment *spare = NULL;
     atomic_store(&log->due, false);
-    os_mutex_lock_eagerly(&log->append_lock);
+    os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
     find_sealable(log, &first, &end);
     bool prepare = vlog_spare_is_due(log);
     uint64_t granules = prepare ? granules_wanted(log) : 0;
@@ -308,7 +308,7 @@ int vlog_maintain(vlog *log, cairn_error *error) {
     int rc = prepare ? create_with_row(log, granules, NULL, &spare, error) : vlog_store_manifest(log, error);
     os_mutex_unlock(&log->manifest_lock);
 
-    os_mutex_lock_eagerly(&log->append_lock);
+    os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
     for (size_t i = first; rc == CAIRN_OK && i < end; i++) {
         log->segments[i]->state = SEGMENT_SEALED;
         atomic_store(&log->segments[i]->pinned, false);

@@ -21,7 +21,7 @@
 
 static int seal_long_footer(vlog *log, cairn_error *error) {
     int rc = CAIRN_OK;
-    os_mutex_lock_eagerly(&log->append_lock);
+    os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
     if (log->active != NULL && log->builder.size > FOOTER_KEPT_MAX) rc = vlog_finish_active(log, error);
     os_mutex_unlock(&log->append_lock);
     if (rc == CAIRN_OK) rc = vlog_sync_files(log, error);
@@ -57,7 +57,7 @@ int vlog_suspend(vlog *log, uint8_t **out, size_t *size, cairn_error *error) {
     *out = NULL;
     int rc = seal_long_footer(log, error);
     if (rc != CAIRN_OK) return rc;
-    os_mutex_lock_eagerly(&log->append_lock);
+    os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
     *size = SUSPEND_FIXED + log->count * SUSPEND_ROW + log->builder.size;
     *out = malloc(*size);
     if (*out != NULL) encode(log, *out);

@@ -33,7 +33,7 @@ static int sync_segment(vlog *log, segment *s, bool full, cairn_error *error) {
         return rc;
     }
     if (!full) return CAIRN_OK;
-    os_mutex_lock_eagerly(&log->append_lock);
+    os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
     s->synced = true;
     atomic_store(&log->due, true); /* may be sealed */
     os_mutex_unlock(&log->append_lock);
@@ -42,7 +42,7 @@ static int sync_segment(vlog *log, segment *s, bool full, cairn_error *error) {
 
 /* Makes everything that is appended at the time of the call durable; *target is behind it. */
 static int lead(vlog *log, uint64_t *target, cairn_error *error) {
-    os_mutex_lock_eagerly(&log->append_lock);
+    os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
     *target = atomic_load(&log->next_place);
     uint64_t last = log->count == 0 ? 0 : log->segments[log->count - 1]->id;
     segment *s = next_to_sync(log, NULL, last);
@@ -51,7 +51,7 @@ static int lead(vlog *log, uint64_t *target, cairn_error *error) {
     while (s != NULL) {
         int rc = sync_segment(log, s, full, error);
         if (rc != CAIRN_OK) return rc;
-        os_mutex_lock_eagerly(&log->append_lock);
+        os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
         s = next_to_sync(log, s, last);
         full = s != NULL && segment_full(s);
         os_mutex_unlock(&log->append_lock);

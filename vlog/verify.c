@@ -124,7 +124,7 @@ static int verify_segment(checker *c, cairn_error *error) {
 /* Takes what is to be verified of segment i; false: there is none. One without records may be dropped at any moment and
  * is not touched. */
 static bool take_segment(checker *c, size_t i) {
-    os_mutex_lock_eagerly(&c->log->append_lock);
+    os_mutex_lock_eagerly(&c->log->append_lock, &c->log->append_sleepers);
     bool there = i < c->log->count;
     if (there) {
         c->segment = c->log->segments[i];

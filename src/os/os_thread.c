@@ -7,6 +7,7 @@
 
 #define SPINS_MAX 100u                             /* some microseconds: while the holder runs on another core */
 #define YIELDS_MAX 50u                             /* while it waits for this core */
+#define GIVE_WAY_MAX 40u                           /* naps of 50 microseconds, or what the system makes of them */
 #define WAIT_MS_MAX ((uint64_t)1000 * 86400 * 365) /* a year: keeps the deadline's sum far from overflow */
 
 void os_cond_init(os_cond *c) {
@@ -37,7 +38,7 @@ static bool try_lock(os_mutex *m) {
     return rc == 0;
 }
 
-bool os_mutex_lock_unless(os_mutex *m, const atomic_bool *done) {
+bool os_mutex_lock_unless(os_mutex *m, const atomic_bool *done, atomic_uint *sleepers) {
     for (unsigned i = 0; i < SPINS_MAX + YIELDS_MAX; i++) {
         if (atomic_load_explicit(done, memory_order_acquire)) return false;
         if (try_lock(m)) return true;
@@ -47,13 +48,22 @@ bool os_mutex_lock_unless(os_mutex *m, const atomic_bool *done) {
             (void)sched_yield();
         }
     }
+    if (sleepers != NULL) atomic_fetch_add_explicit(sleepers, 1, memory_order_relaxed);
     os_mutex_lock(m);
+    if (sleepers != NULL) atomic_fetch_sub_explicit(sleepers, 1, memory_order_relaxed);
     return true;
 }
 
-void os_mutex_lock_eagerly(os_mutex *m) {
+void os_mutex_lock_eagerly(os_mutex *m, atomic_uint *sleepers) {
     static const atomic_bool never;
-    (void)os_mutex_lock_unless(m, &never);
+    (void)os_mutex_lock_unless(m, &never, sleepers);
+}
+
+void os_mutex_give_way(const atomic_uint *sleepers) {
+    const struct timespec moment = {.tv_nsec = 50000};
+    for (unsigned i = 0; i < GIVE_WAY_MAX && atomic_load_explicit(sleepers, memory_order_relaxed) > 0; i++) {
+        (void)nanosleep(&moment, NULL);
+    }
 }
 
 /* A thread inherits the mask of the one that starts it. */

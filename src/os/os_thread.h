@@ -37,10 +37,14 @@ static inline void os_relax(void) {
 static inline void os_yield(void) { (void)sched_yield(); }
 
 /* For a mutex that is held for microseconds at a time: tries for a while before it sleeps. A sleeper makes every unlock
- * a system call, and is overtaken again and again by those who run. */
-void os_mutex_lock_eagerly(os_mutex *m);
+ * a system call, and is overtaken again and again by those who run; so it counts itself in *sleepers meanwhile, unless
+ * that is NULL. */
+void os_mutex_lock_eagerly(os_mutex *m, atomic_uint *sleepers);
 /* The same with something else to wait for: false when *done became true first, and the mutex is not held. */
-bool os_mutex_lock_unless(os_mutex *m, const atomic_bool *done);
+bool os_mutex_lock_unless(os_mutex *m, const atomic_bool *done, atomic_uint *sleepers);
+/* For a thread that takes the mutex again and again, between two times: lets those who sleep have it first, which may
+ * take some milliseconds and is then given up. */
+void os_mutex_give_way(const atomic_uint *sleepers);
 static inline void os_mutex_unlock(os_mutex *m) { CHECK(pthread_mutex_unlock(&m->handle) == 0); }
 
 void os_cond_init(os_cond *c); /* on the monotonic clock */

@@ -63,6 +63,7 @@ static int write_parts(batch_commit *c) {
         if (rc == CAIRN_OK && p->change->removes && p->applied.from == LOCATION_NONE) continue;
         if (rc == CAIRN_OK) rc = batch_add_part(c, p);
         if (rc == CAIRN_OK) rc = bound_dirty_bytes(c);
+        vlog_give_way(c->store->log);
     }
     return rc == CAIRN_OK ? batch_flush(c) : rc;
 }

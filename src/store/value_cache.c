@@ -265,14 +265,14 @@ void value_cache_insert(value_cache *c, cached_value *filled) {
     CHECK(filled->cache == c && filled->where != LOCATION_NONE);
     epoch_entry *replaced_table = NULL;
     if (too_many_leave(c)) epoch_poll(c->readers);
-    os_mutex_lock_eagerly(&c->lock);
+    os_mutex_lock_eagerly(&c->lock, NULL);
     bool admitted = !too_many_leave(c) && admit(c, filled, &replaced_table);
     unlock(c, replaced_table);
     if (!admitted) free(filled);
 }
 
 void value_cache_remove(value_cache *c, location where) {
-    os_mutex_lock_eagerly(&c->lock);
+    os_mutex_lock_eagerly(&c->lock, NULL);
     cached_value *v = value_map_find(&c->map, where);
     if (v != NULL) {
         if (is_bounded(c)) dequeue(c, v);
