@@ -2,6 +2,7 @@
 
 #include "src/base/check.h"
 
+#include <string.h>
 #include <sys/mman.h>
 
 void *os_pages_alloc(size_t size) {
@@ -9,9 +10,21 @@ void *os_pages_alloc(size_t size) {
     return pages == MAP_FAILED ? NULL : pages;
 }
 
+#if defined(__SANITIZE_THREAD__)
+/* The thread sanitizer does not see mremap, and takes the address of a mapping that is gone, where the pages move to,
+ * for that mapping. */
+void *os_pages_resize(void *pages, size_t old_size, size_t size) {
+    void *resized = os_pages_alloc(size);
+    if (resized == NULL) return NULL;
+    memcpy(resized, pages, old_size < size ? old_size : size);
+    os_pages_free(pages, old_size);
+    return resized;
+}
+#else
 void *os_pages_resize(void *pages, size_t old_size, size_t size) {
     void *resized = mremap(pages, old_size, size, MREMAP_MAYMOVE);
     return resized == MAP_FAILED ? NULL : resized;
 }
+#endif
 
 void os_pages_free(void *pages, size_t size) { CHECK(munmap(pages, size) == 0); }
