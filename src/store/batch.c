@@ -281,6 +281,7 @@ static int run(batch_commit *c, const cairn_batch *b, uint64_t *place) {
     rc = write_parts(c);
     if (rc == CAIRN_OK) rc = commit_parts(c, place);
     leave_list(c);
+    batch_drop_waiting(c);
     finish_files(c, rc);
     free(c->parts);
     return rc;

@@ -121,18 +121,25 @@ static void note_written(batch_commit *c, batch_part *p, const vlog_appended *ap
     c->unsynced += location_units(appended->where) * UNIT_BYTES;
 }
 
+void batch_drop_waiting(batch_commit *c) {
+    batch_group *g = &c->group;
+    for (size_t i = 0; i < g->count; i++) {
+        packed_release(&g->packed[i]);
+    }
+    g->count = 0;
+    g->bytes = 0;
+}
+
 int batch_flush(batch_commit *c) {
     batch_group *g = &c->group;
     vlog_appended appended[VLOG_APPEND_MANY];
     int rc = g->count == 0   ? CAIRN_OK
              : g->count == 1 ? vlog_append(c->store->log, &g->records[0], &appended[0], c->error)
                              : vlog_append_many(c->store->log, g->records, g->count, appended, c->error);
-    for (size_t i = 0; i < g->count; i++) {
-        if (rc == CAIRN_OK) note_written(c, g->parts[i], &appended[i]);
-        packed_release(&g->packed[i]);
+    for (size_t i = 0; rc == CAIRN_OK && i < g->count; i++) {
+        note_written(c, g->parts[i], &appended[i]);
     }
-    g->count = 0;
-    g->bytes = 0;
+    batch_drop_waiting(c);
     return rc;
 }
 

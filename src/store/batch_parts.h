@@ -19,6 +19,7 @@ typedef struct batch_part {
     value_writer *file;      /* its value file, until something names it for good */
     value_descriptor descriptor;
 } batch_part;
+_Static_assert(sizeof(batch_part) <= 256, "cairn.h says of it: some 200 bytes a change");
 
 /* Small parts that are written together. */
 typedef struct batch_group {
@@ -53,5 +54,6 @@ int batch_make_parts(batch_commit *c, const cairn_batch *batch);
 int batch_write_part(batch_commit *c, batch_part *p);
 int batch_add_part(batch_commit *c, batch_part *p);
 int batch_flush(batch_commit *c);
+void batch_drop_waiting(batch_commit *c); /* what was not flushed is not written any more */
 
 #endif

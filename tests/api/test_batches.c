@@ -448,6 +448,33 @@ static void a_commit_that_fails_changes_nothing_and_can_be_repeated(void **state
     cairn_batch_free(batch);
 }
 
+/* Also those that were compressed already and wait to be written together with others. */
+static void a_look_up_that_fails_gives_up_the_parts_before_it(void **state) {
+    sim_box *b = *state;
+    char text[4000];
+    memset(text, 't', sizeof text);
+    b->options.compression = CAIRN_COMPRESSION_ZSTD;
+    sim_box_reopen(b);
+    put_text(b->store, "there", "before", 6);
+    cairn_batch *batch = batch_new();
+    for (int i = 0; i < 10; i++) {
+        char key[16];
+        (void)snprintf(key, sizeof key, "new %d", i);
+        add_put(batch, key, text, sizeof text);
+    }
+    add_text(batch, "there", "after");
+    sim_fault fault = {.kinds = SIM_READ, .error = -EIO};
+    sim_fault_set(b->disk, &fault);
+    assert_int_equal(cairn_batch_commit(b->store, batch, NULL, NULL), CAIRN_IO);
+    assert_true(sim_fault_hits(b->disk) > 0);
+    sim_fault_set(b->disk, NULL);
+    expect_text(b->store, "there", "before");
+    assert_int_equal(keys_by_scan(b->store, NULL), 1);
+    commit_and_free(b->store, batch);
+    expect_text(b->store, "there", "after");
+    expect_everywhere(b->store, "new 9", text, sizeof text);
+}
+
 /* Parts without a COMMIT stay dead, also when other batches and puts stand between and behind them. */
 static void a_batch_that_was_given_up_stays_dead_over_reopenings(void **state) {
     sim_box *b = *state;
@@ -489,6 +516,7 @@ int main(void) {
         TEST(keys_whose_hashes_collide_are_told_apart),
         TEST(a_power_cut_at_any_moment_leaves_all_or_nothing),
         TEST(a_commit_that_fails_changes_nothing_and_can_be_repeated),
+        TEST(a_look_up_that_fails_gives_up_the_parts_before_it),
         TEST(a_batch_that_was_given_up_stays_dead_over_reopenings),
     };
     return cmocka_run_group_tests_name("batches", tests, NULL, NULL);
