@@ -147,7 +147,7 @@ static int install(training *t, const void *content, size_t size, cairn_train_re
     uint64_t best = min_u64(result->plain_bytes, result->before_bytes);
     bool worth_it = rc == CAIRN_OK && result->dictionary_bytes + best / GAIN_MIN < best;
     if (worth_it) rc = vlog_dictionary_install(log, result->id, d, t->error);
-    result->installed = worth_it && rc == CAIRN_OK;
+    result->installed = worth_it && rc == CAIRN_OK && vlog_current_dictionary(log) == d;
     /* After a failure nobody knows what the manifest names; the next open does. */
     if (rc == CAIRN_OK && !result->installed) vlog_dictionary_discard(log, result->id);
     if (!result->installed) result->id = 0;
