@@ -145,18 +145,10 @@ static void note_in_footer(vlog *log, const append_request *q) {
                                                           .units = q->gap / UNIT_BYTES,
                                                           .place = h->place - 1});
     }
-    footer_builder_add(&log->builder, &(footer_entry){.type = h->type,
-                                                      .flags = h->flags,
-                                                      .hash = q->record->hash,
-                                                      .offset = q->offset,
-                                                      .units = h->units,
-                                                      .place = h->place,
-                                                      .version = h->version,
-                                                      .value_file = q->record->value_file,
-                                                      .expires_at_ms = h->expires_at_ms,
-                                                      .batch = h->batch,
-                                                      .replaces = h->replaces,
-                                                      .parts = h->type == RECORD_COMMIT ? h->value_size : 0});
+    footer_entry e = footer_entry_of(h, q->offset);
+    e.hash = q->record->hash;
+    e.value_file = q->record->value_file;
+    footer_builder_add(&log->builder, &e);
 }
 
 /* What is written becomes part of the log. */

@@ -43,10 +43,7 @@ struct dictionary {
 /* ---- Errors that name file and offset ---- */
 
 static int damaged(cairn_error *error, uint64_t id, uint64_t offset, const char *what) {
-    char name[FILE_NAME_SIZE];
-    file_name(name, id, DICTIONARY_SUFFIX);
-    return status_set_at(error, CAIRN_CORRUPT, id, offset, "%s: %s at offset %llu", name, what,
-                         (unsigned long long)offset);
+    return file_damaged(error, id, DICTIONARY_SUFFIX, offset, what);
 }
 
 static int os_failure(cairn_error *error, int negative_errno, uint64_t id, const char *what) {

@@ -1,5 +1,6 @@
 /* Names of the numbered files of a store. Strict, so that no other program's file is ever taken for one. */
 #include "src/base/check.h"
+#include "src/base/status.h"
 #include "vlog/value_file.h"
 
 #include <string.h>
@@ -35,4 +36,11 @@ bool file_name_parse(const char *name, uint64_t *id, char suffix[4]) {
     *id = value;
     memcpy(suffix, letters, SUFFIX_LETTERS + 1);
     return true;
+}
+
+int file_damaged(cairn_error *error, uint64_t id, const char *suffix, uint64_t offset, const char *what) {
+    char name[FILE_NAME_SIZE];
+    file_name(name, id, suffix);
+    return status_set_at(error, CAIRN_CORRUPT, id, offset, "%s: %s at offset %llu", name, what,
+                         (unsigned long long)offset);
 }

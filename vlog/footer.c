@@ -39,6 +39,19 @@ enum trailer_field {
 static uint64_t trailer_seed(uint64_t seed) { return seed + 1; }
 static uint64_t entries_seed(uint64_t seed) { return seed + 2; }
 
+footer_entry footer_entry_of(const record_header *h, uint64_t offset) {
+    return (footer_entry){.type = h->type,
+                          .flags = h->flags,
+                          .offset = offset,
+                          .units = h->units,
+                          .place = h->place,
+                          .version = h->version,
+                          .expires_at_ms = h->expires_at_ms,
+                          .batch = h->batch,
+                          .replaces = h->replaces,
+                          .parts = h->type == RECORD_COMMIT ? h->value_size : 0};
+}
+
 /* ---- Building ---- */
 
 void footer_builder_init(footer_builder *b, uint64_t first_offset) {

@@ -3,6 +3,7 @@
 #define CAIRN_VLOG_FOOTER_H
 
 #include "src/base/keyhash.h"
+#include "vlog/record.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,6 +21,9 @@ typedef struct footer_entry {
     uint64_t replaces;      /* with RECORD_REPLACES, else 0 */
     uint64_t parts;         /* COMMIT only, else 0 */
 } footer_entry;
+
+/* What a footer says of a record; the caller adds hash and value file. */
+footer_entry footer_entry_of(const record_header *h, uint64_t offset);
 
 /* Grows with the active segment; encodes as it goes, some 22 bytes a record. One thread at a time. Its memory is pages
  * of the system (src/os/os_memory.h): it gets large, and goes with its segment. */

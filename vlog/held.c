@@ -1,5 +1,7 @@
 #include "vlog/held.h"
 
+#include "src/base/array.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,13 +32,9 @@ static bool is_there(const held_parts *held, size_t at, uint64_t id) {
 }
 
 static int insert_batch(held_parts *held, size_t at, uint64_t id) {
-    if (held->count == held->capacity) {
-        size_t capacity = held->capacity == 0 ? 8 : held->capacity * 2;
-        held_batch *grown = realloc(held->batches, capacity * sizeof *grown);
-        if (grown == NULL) return CAIRN_NO_MEMORY;
-        held->batches = grown;
-        held->capacity = capacity;
-    }
+    held_batch *grown = array_with_room(held->batches, &held->capacity, held->count, sizeof *grown, 8);
+    if (grown == NULL) return CAIRN_NO_MEMORY;
+    held->batches = grown;
     memmove(held->batches + at + 1, held->batches + at, (held->count - at) * sizeof *held->batches);
     held->batches[at] = (held_batch){.id = id};
     held->count++;
@@ -44,13 +42,9 @@ static int insert_batch(held_parts *held, size_t at, uint64_t id) {
 }
 
 static int append_part(held_batch *b, const vlog_event *part) {
-    if (b->count == b->capacity) {
-        size_t capacity = b->capacity == 0 ? 16 : b->capacity * 2;
-        vlog_event *grown = realloc(b->parts, capacity * sizeof *grown);
-        if (grown == NULL) return CAIRN_NO_MEMORY;
-        b->parts = grown;
-        b->capacity = capacity;
-    }
+    vlog_event *grown = array_with_room(b->parts, &b->capacity, b->count, sizeof *grown, 16);
+    if (grown == NULL) return CAIRN_NO_MEMORY;
+    b->parts = grown;
     b->parts[b->count++] = *part;
     return CAIRN_OK;
 }

@@ -1,6 +1,7 @@
 /* The manifest in memory: the list of segments and the runs of granules that they own. */
 #include "vlog/manifest.h"
 
+#include "src/base/array.h"
 #include "src/base/check.h"
 #include "src/base/status.h"
 
@@ -21,12 +22,9 @@ void manifest_release(manifest *m) {
 }
 
 int manifest_reserve(manifest *m) {
-    if (m->count < m->capacity) return CAIRN_OK;
-    size_t capacity = m->capacity == 0 ? FIRST_CAPACITY : m->capacity * 2;
-    manifest_segment *segments = realloc(m->segments, capacity * sizeof *segments);
-    if (segments == NULL) return CAIRN_NO_MEMORY;
-    m->segments = segments;
-    m->capacity = capacity;
+    manifest_segment *grown = array_with_room(m->segments, &m->capacity, m->count, sizeof *grown, FIRST_CAPACITY);
+    if (grown == NULL) return CAIRN_NO_MEMORY;
+    m->segments = grown;
     return CAIRN_OK;
 }
 

@@ -23,16 +23,7 @@ static vlog_event event_of(const segment *s, const footer_entry *e) {
 
 static footer_entry entry_of(const recovery *r, const walker *w) {
     const record_header *h = &w->header;
-    footer_entry e = {.type = h->type,
-                      .flags = h->flags,
-                      .offset = w->offset,
-                      .units = h->units,
-                      .place = h->place,
-                      .version = h->version,
-                      .expires_at_ms = h->expires_at_ms,
-                      .batch = h->batch,
-                      .replaces = h->replaces,
-                      .parts = h->type == RECORD_COMMIT ? h->value_size : 0};
+    footer_entry e = footer_entry_of(h, w->offset);
     if (h->key_size > 0) {
         const vlog_options *o = &r->log->options;
         e.hash = key_hash_of(&o->secret, record_key(w->bytes), h->key_size, o->hash_mask);

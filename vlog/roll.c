@@ -1,4 +1,5 @@
 /* From one segment to the next: creating, finishing, sealing. */
+#include "src/base/array.h"
 #include "src/base/check.h"
 #include "src/base/status.h"
 #include "vlog/log_state.h"
@@ -6,12 +7,9 @@
 #include <stdlib.h>
 
 int vlog_segments_reserve(vlog *log, cairn_error *error) {
-    if (log->count < log->capacity) return CAIRN_OK;
-    size_t capacity = log->capacity == 0 ? 16 : log->capacity * 2;
-    segment **grown = realloc(log->segments, capacity * sizeof(segment *));
-    if (grown == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory for %zu segments", capacity);
+    segment **grown = array_with_room(log->segments, &log->capacity, log->count, sizeof *grown, 16);
+    if (grown == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory for %zu segments", log->count + 1);
     log->segments = grown;
-    log->capacity = capacity;
     return CAIRN_OK;
 }
 

@@ -1,4 +1,5 @@
 /* The cache of open segment files: a second-chance clock over those that are open. */
+#include "src/base/array.h"
 #include "src/base/check.h"
 #include "src/base/status.h"
 #include "vlog/segment.h"
@@ -39,13 +40,9 @@ static void evict_one(segment_files *files) {
 /* Takes `file` over on success only. Lock held. */
 static int cache_file(segment_files *files, segment *s, os_file *file, cairn_error *error) {
     if (files->count >= files->limit) evict_one(files);
-    if (files->count == files->capacity) {
-        size_t capacity = files->capacity == 0 ? 16 : files->capacity * 2;
-        segment **grown = realloc(files->open, capacity * sizeof(segment *));
-        if (grown == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory to open a segment");
-        files->open = grown;
-        files->capacity = capacity;
-    }
+    segment **grown = array_with_room(files->open, &files->capacity, files->count, sizeof *grown, 16);
+    if (grown == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory to open a segment");
+    files->open = grown;
     segment_handle *handle = malloc(sizeof *handle);
     if (handle == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory to open a segment");
     handle->file = file;

@@ -19,6 +19,9 @@ void file_name(char name[FILE_NAME_SIZE], uint64_t id, const char *suffix);
 /* Parses such a name strictly (16 lower-case hex digits, dot, one of the four): true, and id and suffix are set. */
 bool file_name_parse(const char *name, uint64_t *id, char suffix[4]);
 
+/* The error of such a file: CAIRN_CORRUPT, with its name and the offset. */
+int file_damaged(cairn_error *error, uint64_t id, const char *suffix, uint64_t offset, const char *what);
+
 typedef struct value_descriptor {
     uint64_t id, value_size, stored_size, frames, table_offset, trailer_offset, file_size, trailer_checksum;
     uint8_t codec, frame_shift;

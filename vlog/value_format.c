@@ -82,10 +82,7 @@ bool value_trailer_valid(const uint8_t *in, const value_descriptor *d, const voi
 /* ---- Errors ---- */
 
 int value_damaged(cairn_error *error, uint64_t id, uint64_t offset, const char *what) {
-    char name[FILE_NAME_SIZE];
-    file_name(name, id, "val");
-    return status_set_at(error, CAIRN_CORRUPT, id, offset, "%s: %s at offset %llu", name, what,
-                         (unsigned long long)offset);
+    return file_damaged(error, id, "val", offset, what);
 }
 
 int value_os_error(cairn_error *error, int negative_errno, uint64_t id, uint64_t offset, const char *what) {

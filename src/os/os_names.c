@@ -1,18 +1,16 @@
 #include "src/os/os_names.h"
 
+#include "src/base/array.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 static int add_name(void *ctx, const char *name) {
     os_names *names = ctx;
-    if (names->count == names->capacity) {
-        size_t capacity = names->capacity == 0 ? 32 : names->capacity * 2;
-        char **grown = realloc(names->list, capacity * sizeof *grown);
-        if (grown == NULL) return -ENOMEM;
-        names->list = grown;
-        names->capacity = capacity;
-    }
+    char **grown = array_with_room(names->list, &names->capacity, names->count, sizeof *grown, 32);
+    if (grown == NULL) return -ENOMEM;
+    names->list = grown;
     char *copy = strdup(name);
     if (copy == NULL) return -ENOMEM;
     names->list[names->count++] = copy;

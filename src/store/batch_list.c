@@ -1,5 +1,6 @@
 #include "src/store/batch_list.h"
 
+#include "src/base/array.h"
 #include "src/store/store.h"
 
 #include <stdlib.h>
@@ -21,13 +22,9 @@ void cairn_batch_free(cairn_batch *b) {
 }
 
 static int add(cairn_batch *b, const void *key, size_t key_size, const void *value, size_t value_size, bool removes) {
-    if (b->count == b->capacity) {
-        size_t capacity = b->capacity == 0 ? 16 : b->capacity * 2;
-        batch_change *grown = realloc(b->changes, capacity * sizeof *grown);
-        if (grown == NULL) return CAIRN_NO_MEMORY;
-        b->changes = grown;
-        b->capacity = capacity;
-    }
+    batch_change *grown = array_with_room(b->changes, &b->capacity, b->count, sizeof *grown, 16);
+    if (grown == NULL) return CAIRN_NO_MEMORY;
+    b->changes = grown;
     uint8_t *bytes = value_size < SIZE_MAX - key_size ? malloc(key_size + value_size) : NULL;
     if (bytes == NULL) return CAIRN_NO_MEMORY;
     memcpy(bytes, key, key_size);

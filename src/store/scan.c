@@ -1,6 +1,7 @@
 /* Listing every key, in the order of the log. The locations are copied at the opening, shard by shard, as a snapshot
  * has them, so that a scan sees one moment and writers go on; nothing is reclaimed while a store is open, so they stay
  * good. */
+#include "src/base/array.h"
 #include "src/base/check.h"
 #include "src/base/status.h"
 #include "src/store/store.h"
@@ -29,58 +30,33 @@ static int check_options(const cairn *store, const cairn_scan_options *o, cairn_
                       "have; without them it lists every key");
 }
 
+static int add(cairn_scan *s, location where) {
+    location *grown = array_with_room(s->list, &s->capacity, s->count, sizeof *grown, 1024);
+    if (grown == NULL) return CAIRN_NO_MEMORY;
+    s->list = grown;
+    s->list[s->count++] = where;
+    return CAIRN_OK;
+}
+
 static int collect(void *ctx, uint64_t hash, location where) {
     cairn_scan *s = ctx;
     size_t count;
-    if (side_table_find(s->store->side, hash, s->moment.number, &count) != NULL) return 0;
-    s->list[s->count++] = where;
-    return 0;
+    bool saved = side_table_find(s->store->side, hash, s->moment.number, &count) != NULL;
+    return saved ? CAIRN_OK : add(s, where);
 }
 
 static int collect_saved(void *ctx, uint64_t hash, const location *list, size_t count) {
-    cairn_scan *s = ctx;
+    int rc = CAIRN_OK;
     (void)hash;
-    for (size_t i = 0; i < count; i++) {
-        s->list[s->count++] = list[i];
+    for (size_t i = 0; rc == CAIRN_OK && i < count; i++) {
+        rc = add(ctx, list[i]);
     }
-    return 0;
-}
-
-static int count_entry(void *ctx, uint64_t hash, location where) {
-    (void)hash;
-    (void)where;
-    ++*(size_t *)ctx;
-    return 0;
-}
-
-static int count_saved(void *ctx, uint64_t hash, const location *list, size_t count) {
-    (void)hash;
-    (void)list;
-    *(size_t *)ctx += count;
-    return 0;
+    return rc;
 }
 
 static int by_address(const void *a, const void *b) {
     uint64_t x = location_address(*(const location *)a), y = location_address(*(const location *)b);
     return (x > y) - (x < y);
-}
-
-/* Stripe held. */
-static int collect_shard(cairn_scan *s, unsigned shard) {
-    cairn *store = s->store;
-    uint64_t number = s->moment.number;
-    size_t more = 0;
-    (void)hash_index_visit_shard(store->index, shard, count_entry, &more);
-    (void)side_table_visit_shard(store->side, shard, number, count_saved, &more);
-    if (more > s->capacity - s->count) {
-        size_t capacity = max_u64(s->count + more, s->capacity + s->capacity / 2);
-        location *grown = realloc(s->list, capacity * sizeof *grown);
-        if (grown == NULL) return CAIRN_NO_MEMORY;
-        s->list = grown;
-        s->capacity = capacity;
-    }
-    (void)hash_index_visit_shard(store->index, shard, collect, s);
-    return side_table_visit_shard(store->side, shard, number, collect_saved, s);
 }
 
 static int take_list(cairn_scan *s, cairn_error *error) {
@@ -89,7 +65,8 @@ static int take_list(cairn_scan *s, cairn_error *error) {
     for (unsigned shard = 0; rc == CAIRN_OK && shard < HASH_INDEX_SHARDS; shard++) {
         uint64_t any_hash = (uint64_t)shard << 54;
         hash_index_lock(index, any_hash);
-        rc = collect_shard(s, shard);
+        rc = hash_index_visit_shard(index, shard, collect, s);
+        if (rc == CAIRN_OK) rc = side_table_visit_shard(s->store->side, shard, s->moment.number, collect_saved, s);
         hash_index_unlock(index, any_hash);
     }
     if (rc != CAIRN_OK) return status_set(error, rc, "no memory to list %zu keys and more", s->count);

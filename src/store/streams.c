@@ -1,5 +1,6 @@
 /* Value files, and which of them a live record names. A file whose record was superseded is dead at once; it is removed
  * by a clean close, when the last checkpoint no longer names it and nobody reads, or by the recovery after a crash. */
+#include "src/base/array.h"
 #include "src/base/status.h"
 #include "src/store/store.h"
 
@@ -15,16 +16,11 @@ void store_stream_died(cairn *store, uint64_t id, uint64_t file_size) {
     atomic_fetch_sub(&store->stream_bytes, file_size);
     atomic_fetch_add(&store->dead_stream_bytes, file_size);
     os_mutex_lock(&store->streams_lock);
-    if (store->dead_count == store->dead_capacity) {
-        size_t capacity = store->dead_capacity == 0 ? 16 : store->dead_capacity * 2;
-        uint64_t *grown = realloc(store->dead_streams, capacity * sizeof *grown);
-        if (grown != NULL) {
-            store->dead_streams = grown;
-            store->dead_capacity = capacity;
-        }
+    uint64_t *grown = array_with_room(store->dead_streams, &store->dead_capacity, store->dead_count, sizeof *grown, 16);
+    if (grown != NULL) { /* Without memory to remember it, its space waits for the next recovery. */
+        store->dead_streams = grown;
+        grown[store->dead_count++] = id;
     }
-    /* Without memory to remember it, its space waits for the next recovery. */
-    if (store->dead_count < store->dead_capacity) store->dead_streams[store->dead_count++] = id;
     os_mutex_unlock(&store->streams_lock);
 }
 
@@ -51,13 +47,9 @@ static int collect_stream(void *ctx, uint64_t hash, location where) {
     census *c = ctx;
     (void)hash;
     if (location_holds(where) != LOCATION_STREAM) return 0;
-    if (c->count == c->capacity) {
-        size_t capacity = c->capacity == 0 ? 64 : c->capacity * 2;
-        location *grown = realloc(c->list, capacity * sizeof *grown);
-        if (grown == NULL) return CAIRN_NO_MEMORY;
-        c->list = grown;
-        c->capacity = capacity;
-    }
+    location *grown = array_with_room(c->list, &c->capacity, c->count, sizeof *grown, 64);
+    if (grown == NULL) return CAIRN_NO_MEMORY;
+    c->list = grown;
     c->list[c->count++] = where;
     return 0;
 }

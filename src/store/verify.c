@@ -1,4 +1,5 @@
 /* Verifying a whole store: all bytes of the log, all value files, and that every key resolves. */
+#include "src/base/array.h"
 #include "src/base/check.h"
 #include "src/base/status.h"
 #include "src/store/store.h"
@@ -83,13 +84,9 @@ typedef struct pairs {
 
 static int collect_pair(void *ctx, uint64_t hash, location where) {
     pairs *p = ctx;
-    if (p->count == p->capacity) {
-        size_t capacity = p->capacity == 0 ? 1024 : p->capacity * 2;
-        pair *grown = realloc(p->list, capacity * sizeof *grown);
-        if (grown == NULL) return CAIRN_NO_MEMORY;
-        p->list = grown;
-        p->capacity = capacity;
-    }
+    pair *grown = array_with_room(p->list, &p->capacity, p->count, sizeof *grown, 1024);
+    if (grown == NULL) return CAIRN_NO_MEMORY;
+    p->list = grown;
     p->list[p->count++] = (pair){hash, where};
     return 0;
 }
