@@ -130,7 +130,7 @@ static void run_beside(const plan *p, cairn_batch *batch, double seconds, latenc
 
 static void run_size(size_t value_size, size_t count, int repetitions) {
     static latencies with, alone;
-    double single[REPETITIONS_MAX], batched[REPETITIONS_MAX], ratio[REPETITIONS_MAX];
+    double single[REPETITIONS_MAX], batched[REPETITIONS_MAX];
     uint64_t memory, ignored;
     plan p = {.value_size = value_size, .count = count, .value = allocate(value_size)};
     random_fill(p.value, value_size, value_size);
@@ -139,17 +139,15 @@ static void run_size(size_t value_size, size_t count, int repetitions) {
         if (r % 2 == 0) single[r] = put_singly(&p, batch);
         batched[r] = commit(&p, batch);
         if (r % 2 != 0) single[r] = put_singly(&p, batch);
-        ratio[r] = single[r] / batched[r];
         sync();
     }
     double mib = (double)(count * value_size) / 1048576.0;
-    double seconds = median(batched, repetitions);
+    double ratio = median_ratio(single, batched, repetitions), seconds = median(batched, repetitions);
     run_beside(&p, NULL, seconds < 0.5 ? 0.5 : seconds, &alone, &ignored);
     run_beside(&p, batch, seconds, &with, &memory);
     printf("%8zu %8zu %10.0f %10.0f %8.2f %10.0f %10.0f %10.0f %10.0f %8.0f\n", value_size, count,
-           mib / median(single, repetitions), mib / seconds, median(ratio, repetitions),
-           latencies_at(&alone, 0.99) * 1e6, latencies_at(&with, 0.99) * 1e6, alone.longest * 1e6, with.longest * 1e6,
-           (double)memory / (double)count);
+           mib / median(single, repetitions), mib / seconds, ratio, latencies_at(&alone, 0.99) * 1e6,
+           latencies_at(&with, 0.99) * 1e6, alone.longest * 1e6, with.longest * 1e6, (double)memory / (double)count);
     flush_rows();
     cairn_batch_free(batch);
     free(p.value);

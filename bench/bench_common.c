@@ -65,11 +65,31 @@ double median(double *values, int count) {
     return count % 2 != 0 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
 }
 
+double median_ratio(const double *of, const double *to, int count) {
+    double ratio[MEDIAN_MAX];
+    if (count > MEDIAN_MAX) die("median_ratio", "more values than it takes");
+    for (int i = 0; i < count; i++) {
+        ratio[i] = of[i] / to[i];
+    }
+    return median(ratio, count);
+}
+
 uint64_t random_next(uint64_t *state) {
     uint64_t z = (*state += 0x9e3779b97f4a7c15ull);
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
     return z ^ (z >> 31);
+}
+
+void shuffle(size_t *order, size_t first, size_t count, uint64_t seed) {
+    for (size_t i = 0; i < count; i++) {
+        order[i] = first + i;
+    }
+    for (size_t i = count; i > 1; i--) {
+        size_t j = random_next(&seed) % i, t = order[i - 1];
+        order[i - 1] = order[j];
+        order[j] = t;
+    }
 }
 
 void random_fill(void *buffer, size_t size, uint64_t seed) {

@@ -24,7 +24,12 @@ double now_s(void);
 
 double median(double *values, int count); /* sorts them; count is not 0 */
 
+/* Of of[i] / to[i], in which both are still in the order of the runs; at most MEDIAN_MAX. */
+double median_ratio(const double *of, const double *to, int count);
+#define MEDIAN_MAX 64
+
 uint64_t random_next(uint64_t *state);
+void shuffle(size_t *order, size_t first, size_t count, uint64_t seed); /* the numbers from `first` on, mixed */
 void random_fill(void *buffer, size_t size, uint64_t seed);
 
 /* "key-" and 12 digits, without an end mark; returns 16. i < 10^12 */

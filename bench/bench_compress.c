@@ -147,25 +147,6 @@ static void run_side(const plan *p, side which, int repetition, figures *f) {
     folder_remove("store");
 }
 
-static void shuffle(plan *p, uint64_t seed) {
-    for (size_t i = 0; i < p->count; i++) {
-        p->order[i] = p->first + i;
-    }
-    for (size_t i = p->count; i > 1; i--) {
-        size_t j = random_next(&seed) % i, t = p->order[i - 1];
-        p->order[i - 1] = p->order[j];
-        p->order[j] = t;
-    }
-}
-
-static double median_ratio(const double *of, const double *to, int count) {
-    double ratio[REPETITIONS_MAX];
-    for (int i = 0; i < count; i++) {
-        ratio[i] = of[i] / to[i];
-    }
-    return median(ratio, count);
-}
-
 static void run_size(const corpus *c, size_t value_size, bool dictionary, int level, int repetitions) {
     static const char *const names[SIDES] = {"none", "zstd", "zstd+dic"};
     static figures f[SIDES];
@@ -177,7 +158,7 @@ static void run_size(const corpus *c, size_t value_size, bool dictionary, int le
     p.buffer = allocate(value_size);
     int sides = dictionary ? SIDES : DICTIONARY;
     for (int r = 0; r < repetitions; r++) {
-        shuffle(&p, (uint64_t)r + 1);
+        shuffle(p.order, p.first, p.count, (uint64_t)r + 1);
         for (int k = 0; k < sides; k++) {
             side which = (side)((r + k) % sides);
             run_side(&p, which, r, &f[which]);

@@ -133,32 +133,24 @@ static double ask_all(const plan *p, bool map, size_t threads) {
 }
 
 static void measure(const plan *p, size_t threads, int repetitions) {
-    double map[REPETITIONS_MAX], store[REPETITIONS_MAX], ratio[REPETITIONS_MAX];
+    double map[REPETITIONS_MAX], store[REPETITIONS_MAX];
     for (int r = 0; r < repetitions; r++) {
         if (r % 2 == 0) map[r] = ask_all(p, true, threads);
         store[r] = ask_all(p, false, threads);
         if (r % 2 != 0) map[r] = ask_all(p, true, threads);
-        ratio[r] = store[r] / map[r];
     }
+    double ratio = median_ratio(store, map, repetitions);
     printf("%8zu %8zu %12.0f %12.0f %9.2f\n", p->value_size, threads, median(map, repetitions),
-           median(store, repetitions), median(ratio, repetitions));
+           median(store, repetitions), ratio);
     flush_rows();
 }
 
 static void run_size(size_t value_size, size_t bytes, int repetitions) {
     plan p = {.value_size = value_size, .count = bytes / value_size};
     char *value = allocate(value_size);
-    uint64_t seed = 7;
     random_fill(value, value_size, value_size);
     p.order = allocate(p.count * sizeof *p.order);
-    for (size_t i = 0; i < p.count; i++) {
-        p.order[i] = i;
-    }
-    for (size_t i = p.count; i > 1; i--) {
-        size_t j = random_next(&seed) % i, t = p.order[i - 1];
-        p.order[i - 1] = p.order[j];
-        p.order[j] = t;
-    }
+    shuffle(p.order, 0, p.count, 7);
     map_fill(&p, value);
     store_fill(&p, value);
     for (size_t threads = 1; threads <= THREADS_MAX; threads++) {

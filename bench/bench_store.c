@@ -25,7 +25,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define REPETITIONS_MAX 64
+#define REPETITIONS_MAX MEDIAN_MAX
 #define RECORD_HEADER 128u /* of a record with a short key, whose value begins anywhere */
 #define RECORD_BLOCK 4096u /* from 64 KiB on, where it begins on a block */
 #define ROUNDS 12          /* more than it takes until every size is warm */
@@ -43,17 +43,6 @@ typedef struct plan {
 } plan;
 
 static double rate(const plan *p, double seconds) { return (double)(p->count * p->value_size) / 1048576.0 / seconds; }
-
-static void shuffle(size_t *order, size_t count, uint64_t seed) {
-    for (size_t i = 0; i < count; i++) {
-        order[i] = i;
-    }
-    for (size_t i = count; i > 1; i--) {
-        size_t j = random_next(&seed) % i, t = order[i - 1];
-        order[i - 1] = order[j];
-        order[j] = t;
-    }
-}
 
 /* Each value is told from the others by its first bytes. */
 static void stamp(plan *p, size_t i) { memcpy(p->value, &i, sizeof i); }
@@ -168,13 +157,6 @@ static void run_side(plan *p, side which, figures *f) {
     }
 }
 
-static double median_ratio(const double *of, const double *to, int count) {
-    double ratio[REPETITIONS_MAX];
-    for (int i = 0; i < count; i++)
-        ratio[i] = of[i] / to[i];
-    return median(ratio, count);
-}
-
 static void print_row(const char *what, size_t value_size, double figure[SIDES][REPETITIONS_MAX], int count) {
     double ratio = median_ratio(figure[STORE], figure[RAW], count);
     double of_records = median_ratio(figure[STORE], figure[RECORDS], count);
@@ -192,7 +174,7 @@ static void run_size(plan *p, size_t value_size, size_t bytes, int repetitions) 
     p->order = allocate(p->count * sizeof *p->order);
     random_fill(p->value, value_size, value_size);
     for (int i = 0; i < repetitions; i++) {
-        shuffle(p->order, p->count, (uint64_t)i + 1);
+        shuffle(p->order, 0, p->count, (uint64_t)i + 1);
         for (int k = 0; k < SIDES; k++) {
             figures f;
             side which = (side)((i + k) % SIDES);
