@@ -18,12 +18,6 @@
 static const cairn_options reading = {.struct_size = sizeof reading, .read_only = true};
 static const cairn_options creating = {.struct_size = sizeof creating, .create = true};
 
-static cairn_stats stats_of(cairn *store) {
-    cairn_stats stats = {.struct_size = sizeof stats};
-    assert_int_equal(cairn_stats_get(store, &stats, NULL), CAIRN_OK);
-    return stats;
-}
-
 /* ---- What is no store ---- */
 
 static void a_missing_path_is_no_store_unless_it_may_be_created(void **state) {

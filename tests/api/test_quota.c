@@ -3,7 +3,6 @@
 #include "src/base/check.h"
 #include "tests/support/rung.h"
 #include "tests/support/sim_box.h"
-#include "tests/support/store_box.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -84,11 +84,6 @@ static cairn_view *view_of(cairn *s, const char *key) {
     return v;
 }
 
-static void expect_absent(cairn *s, const char *key) {
-    cairn_entry entry = {.struct_size = sizeof entry};
-    assert_int_equal(cairn_stat(s, key, strlen(key), &entry, NULL), CAIRN_NOT_FOUND);
-}
-
 static size_t count_files(const char *path, const char *suffix) {
     size_t count, found = 0;
     char(*names)[REAL_NAME_SIZE] = real_folder_names(path, &count);

@@ -5,7 +5,6 @@
 #include "tests/support/os_wrap.h"
 #include "tests/support/rung.h"
 #include "tests/support/sim_box.h"
-#include "tests/support/store_box.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -4,7 +4,6 @@
 #include "src/store/store.h"
 #include "tests/support/rung.h"
 #include "tests/support/sim_box.h"
-#include "tests/support/store_box.h"
 
 #include <errno.h>
 #include <setjmp.h>

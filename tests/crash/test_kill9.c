@@ -6,20 +6,13 @@
 #include "include/cairn.h"
 #include "src/base/check.h"
 #include "src/os/os_thread.h"
-#include "tests/support/real_folder.h"
+#include "tests/support/killing.h"
 #include "tests/support/rung.h"
 
-#include <errno.h>
-#include <poll.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -48,12 +41,9 @@ typedef struct key_state {
 } key_state;
 
 typedef struct model {
-    uint64_t rng;
-    char folder[REAL_PATH_SIZE];
     key_state keys[KEYS];
-    uint64_t last_value;   /* highest number ever announced */
+    uint64_t last_value;   /* highest number ever announced, in whatever store */
     uint64_t last_version; /* highest ever seen */
-    uint64_t acknowledged, stores;
 } model;
 
 static void key_name(char name[16], unsigned key) { (void)snprintf(name, 16, "key %u", key); }
@@ -67,16 +57,24 @@ static const uint8_t *value_of(unsigned key, uint64_t value, size_t *size) {
     return random_window(&state, *size);
 }
 
-static void hear(model *m, const note *n) {
+static void forget(void *ctx) {
+    model *m = ctx;
+    memset(m->keys, 0, sizeof m->keys);
+    for (unsigned key = 0; key < KEYS; key++)
+        m->keys[key].count = 1;
+    m->last_version = 0;
+}
+
+static bool hear(void *ctx, const void *told) {
+    model *m = ctx;
+    const note *n = told;
     CHECK(n->key < KEYS && (n->what == BEGUN || n->what == DONE));
     key_state *k = &m->keys[n->key];
     if (n->value > m->last_value) m->last_value = n->value;
-    if (n->what == DONE) {
-        k->count = 0;
-        m->acknowledged++;
-    }
+    if (n->what == DONE) k->count = 0;
     CHECK(k->count < CHOICES_MAX);
     k->choices[k->count++] = n->value;
+    return n->what == DONE;
 }
 
 /* ---- The process that is killed ---- */
@@ -92,8 +90,7 @@ typedef struct worker {
 
 static void tell(const worker *w, uint32_t what, unsigned key, uint64_t value) {
     note n = {what, key, value};
-    _Static_assert(sizeof n <= 512, "a write of so many bytes to a pipe is one piece");
-    CHECK(write(w->pipe, &n, sizeof n) == (ssize_t)sizeof n);
+    killing_tell(w->pipe, &n, sizeof n);
 }
 
 static void put_as_stream(worker *w, const char *name, const uint8_t *bytes, size_t size, const cairn_put_options *o) {
@@ -149,76 +146,15 @@ static cairn_options options_of(uint64_t *rng) {
                            .durability = durabilities[random_below(rng, 4)]};
 }
 
-/* Never returns: it writes until it is killed, or until a call fails. */
-static _Noreturn void write_until_killed(const model *m, int pipe_end) {
+static void write_until_killed(void *ctx, cairn *store, int pipe, uint64_t rng) {
     static worker workers[THREADS];
-    uint64_t rng = m->rng;
-    cairn_options o = options_of(&rng);
-    cairn *store = NULL;
-    cairn_error error;
-    if (cairn_open(&store, m->folder, &o, &error) != CAIRN_OK) {
-        fprintf(stderr, "the child cannot open the store: %s\n", error.message);
-        _exit(3);
-    }
+    const model *m = ctx;
     for (unsigned i = 0; i < THREADS; i++) {
-        workers[i] = (worker){.store = store,
-                              .rng = random_next(&rng),
-                              .number = i,
-                              .first_value = m->last_value + 1 + i,
-                              .pipe = pipe_end};
+        workers[i] = (worker){
+            .store = store, .rng = random_next(&rng), .number = i, .first_value = m->last_value + 1 + i, .pipe = pipe};
         if (i > 0) CHECK(os_thread_start(&workers[i].thread, work, &workers[i]) == 0);
     }
     (void)work(&workers[0]);
-    _exit(4);
-}
-
-/* ---- Killing ---- */
-
-static uint64_t now_us(void) {
-    struct timespec t;
-    CHECK(clock_gettime(CLOCK_MONOTONIC, &t) == 0);
-    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
-
-/* Listens until `deadline`, or to the end. false: the other end is closed. */
-static bool listen_until(model *m, int fd, uint64_t deadline) {
-    for (;;) {
-        note notes[64];
-        uint64_t now = now_us();
-        struct pollfd p = {.fd = fd, .events = POLLIN};
-        if (now >= deadline) return true;
-        struct timespec wait = {.tv_sec = (time_t)((deadline - now) / 1000000),
-                                .tv_nsec = (long)((deadline - now) % 1000000 * 1000)};
-        int ready = ppoll(&p, 1, deadline == UINT64_MAX ? NULL : &wait, NULL);
-        CHECK(ready >= 0 || errno == EINTR);
-        if (ready <= 0) continue;
-        ssize_t n = read(fd, notes, sizeof notes);
-        CHECK(n >= 0 && n % (ssize_t)sizeof(note) == 0);
-        if (n == 0) return false;
-        for (size_t i = 0; i < (size_t)n / sizeof(note); i++)
-            hear(m, &notes[i]);
-    }
-}
-
-static void run_and_kill(model *m) {
-    int ends[2], status = 0;
-    /* Also in the middle of an opening, and so of a recovery. */
-    uint64_t delay = random_one_in(&m->rng, 4) ? random_below(&m->rng, 6000) : random_below(&m->rng, 120000);
-    assert_int_equal(pipe(ends), 0);
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        close(ends[0]);
-        write_until_killed(m, ends[1]);
-    }
-    close(ends[1]);
-    bool alive = listen_until(m, ends[0], now_us() + delay);
-    assert_int_equal(kill(child, SIGKILL), 0);
-    if (alive) assert_false(listen_until(m, ends[0], UINT64_MAX));
-    close(ends[0]);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL) fail_msg("the child ended by itself: status %x", status);
-    (void)random_next(&m->rng);
 }
 
 /* ---- Looking ---- */
@@ -258,13 +194,9 @@ static void look_at_key(model *m, cairn *store, unsigned key) {
     k->looked = k->choices[0];
 }
 
-static void look(model *m, bool thoroughly) {
-    uint64_t rng = m->rng, there = 0, last = m->last_version;
-    cairn_options o = options_of(&rng);
-    cairn *store = NULL;
-    cairn_error error;
-    int rc = cairn_open(&store, m->folder, &o, &error);
-    if (rc != CAIRN_OK) fail_msg("cairn_open: %d %s", rc, error.message);
+static void look(void *ctx, cairn *store) {
+    model *m = ctx;
+    uint64_t there = 0, last = m->last_version;
     for (unsigned key = 0; key < KEYS; key++) {
         look_at_key(m, store, key);
         there += m->keys[key].choices[0] != 0;
@@ -274,44 +206,24 @@ static void look(model *m, bool thoroughly) {
     cairn_stats stats = {.struct_size = sizeof stats};
     assert_int_equal(cairn_stats_get(store, &stats, NULL), CAIRN_OK);
     assert_int_equal(stats.keys, there);
-    if (thoroughly) {
-        cairn_verify_result result = {.struct_size = sizeof result};
-        assert_int_equal(cairn_verify(store, NULL, &result, &error), CAIRN_OK);
-        assert_int_equal(result.damaged, 0);
-    }
-    assert_int_equal(cairn_close(store), CAIRN_OK);
-}
-
-static void begin_store(model *m) {
-    real_folder_remove(m->folder);
-    real_folder_make(m->folder);
-    real_folder_remove(m->folder); /* the first child creates it, and may be killed at that */
-    memset(m->keys, 0, sizeof m->keys);
-    for (unsigned key = 0; key < KEYS; key++)
-        m->keys[key].count = 1;
-    m->last_version = 0;
-    m->stores++;
 }
 
 static void every_acknowledged_write_survives_kill_9(void **state) {
     (void)state;
     static model m;
-    uint64_t seed = (uint64_t)time(NULL), kills = rung_choose(100, 20, 10000);
-    (void)rung_seed(&seed);
-    m.rng = seed;
-    print_message("seed %llu\n", (unsigned long long)seed);
-    (void)random_pool();
-    begin_store(&m);
-    for (uint64_t i = 1; i <= kills; i++) {
-        run_and_kill(&m);
-        /* Sometimes the next writer recovers unobserved, and may be killed at that too. */
-        if (i < kills && random_one_in(&m.rng, 3) && real_file_is_there(m.folder, "CAIRN")) continue;
-        look(&m, i % 8 == 0 || i == kills);
-        if (real_folder_bytes(m.folder) > STORE_BYTES_MAX) begin_store(&m);
-    }
-    print_message("%llu kills, %llu acknowledged steps, %llu stores\n", (unsigned long long)kills,
-                  (unsigned long long)m.acknowledged, (unsigned long long)m.stores);
-    real_folder_remove(m.folder);
+    const killing k = {.ctx = &m,
+                       .note_size = sizeof(note),
+                       .options = options_of,
+                       .begin = forget,
+                       .write = write_until_killed,
+                       .hear = hear,
+                       .look = look,
+                       .delay_max = 120000,
+                       .early_one_in = 4,
+                       .early_max = 6000,
+                       .unseen_one_in = 3,
+                       .store_bytes_max = STORE_BYTES_MAX};
+    killing_run(&k, rung_choose(100, 20, 10000));
 }
 
 int main(void) {

@@ -65,14 +65,7 @@ static bool holds_all(cairn *store, uint32_t keys) {
     return true;
 }
 
-static size_t dictionaries(sim_disk *disk) {
-    char names[64][SIM_NAME_SIZE];
-    size_t count = sim_names(disk, "s", names, 64), files = 0;
-    for (size_t i = 0; i < count; i++) {
-        files += strstr(names[i], ".dic") != NULL;
-    }
-    return files;
-}
+static size_t dictionaries(sim_disk *disk) { return sim_count(disk, "s", ".dic"); }
 
 /* Opens the disk without faults, which it takes over. Everything is there, there is no dictionary but the installed
  * ones, and where that is asked for another training works. */

@@ -30,14 +30,7 @@ static void put(cairn *store, size_t size) {
     assert_int_equal(cairn_put(store, "key", 3, value, size, NULL, NULL), CAIRN_OK);
 }
 
-static size_t value_files(sim_disk *disk) {
-    char names[32][SIM_NAME_SIZE];
-    size_t count = sim_names(disk, "s", names, 32), files = 0;
-    for (size_t i = 0; i < count; i++) {
-        files += strstr(names[i], ".val") != NULL;
-    }
-    return files;
-}
+static size_t value_files(sim_disk *disk) { return sim_count(disk, "s", ".val"); }
 
 /* The removal comes behind the checkpoint that says that the store was closed, so an open that replays nothing has to
  * look for it all the same. */

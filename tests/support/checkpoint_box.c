@@ -1,6 +1,7 @@
 #include "tests/support/checkpoint_box.h"
 
 #include "src/base/check.h"
+#include "tests/support/rung.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -68,12 +69,6 @@ int checkpoint_box_load(checkpoint_box *b, checkpoint_info *info, cairn_error *e
 
 /* ---- Indexes ---- */
 
-uint64_t index_hash(uint64_t key) {
-    uint64_t z = (key + 1) * 0x9e3779b97f4a7c15ull;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-    return z ^ (z >> 27);
-}
-
 void index_insert(hash_index *index, uint64_t hash, location where) {
     hash_index_lock(index, hash);
     CHECK(hash_index_reserve(index, hash) == CAIRN_OK);
@@ -94,7 +89,7 @@ uint64_t index_state_entries(uint64_t k) { return k == 0 ? 0 : 30 * k + 40; }
 
 void index_advance(hash_index *index, uint64_t k) {
     for (uint64_t key = 0; key < 40 * k + 40; key++) {
-        uint64_t hash = index_hash(key);
+        uint64_t hash = mix(key);
         bool was = in_state(key, k - 1), is = in_state(key, k);
         if (!was && is) index_insert(index, hash, where_in(key, k));
         hash_index_lock(index, hash);
@@ -109,7 +104,7 @@ void index_advance(hash_index *index, uint64_t k) {
 void assert_index_state(hash_index *index, uint64_t k) {
     assert_int_equal(hash_index_entries(index), index_state_entries(k));
     for (uint64_t key = 0; key < 40 * k + 40; key++) {
-        if (in_state(key, k)) assert_true(index_has(index, index_hash(key), where_in(key, k)));
+        if (in_state(key, k)) assert_true(index_has(index, mix(key), where_in(key, k)));
     }
 }
 

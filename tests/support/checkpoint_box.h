@@ -30,7 +30,6 @@ int checkpoint_box_load(checkpoint_box *b, checkpoint_info *info, cairn_error *e
 
 /* ---- Indexes ---- */
 
-uint64_t index_hash(uint64_t key);
 void index_insert(hash_index *index, uint64_t hash, location where); /* in any thread */
 bool index_has(hash_index *index, uint64_t hash, location where);
 

@@ -135,20 +135,6 @@ static bool use_view(model_run *r, model_held *h) {
                    h->value.size);
 }
 
-static bool get_in_snapshot(model_run *r, model_held *h) {
-    size_t key = any_key(r), size = 0;
-    key_bytes k;
-    cairn_error error = {0};
-    void *value = NULL;
-    const model_value *v = &h->then.values[key];
-    key_of(key, &k);
-    int rc = cairn_snapshot_get(h->handle, k.bytes, k.size, &value, &size, &error);
-    bool good = is_code(r, rc, v->bytes != NULL ? CAIRN_OK : CAIRN_NOT_FOUND, "snapshot_get", key, &error);
-    if (good && rc == CAIRN_OK) good = is_same(r, "snapshot_get", key, value, size, v->bytes, v->size);
-    cairn_free(value);
-    return good;
-}
-
 static bool use_snapshot(model_run *r, model_held *h) {
     cairn_entry entry = {.struct_size = sizeof entry};
     key_bytes k;
@@ -156,7 +142,7 @@ static bool use_snapshot(model_run *r, model_held *h) {
     if (!r->shared && random_one_in(&r->rng, 40)) {
         return model_scan_agrees(&h->then, r->store, h->handle, r->finding);
     }
-    if (!random_one_in(&r->rng, 4)) return get_in_snapshot(r, h);
+    if (!random_one_in(&r->rng, 4)) return get_agrees(r, &h->then, h->handle);
     key_of(key, &k);
     int rc = cairn_snapshot_stat(h->handle, k.bytes, k.size, &entry, NULL);
     return model_entry_agrees(&h->then, key, rc, &entry, r->finding);

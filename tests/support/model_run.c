@@ -115,19 +115,20 @@ bool is_same(model_run *r, const char *call, size_t key, const void *got, size_t
     return finding_note(r->finding, "%s of key %zu gives other bytes: %zu, not %zu", call, key, got_size, size);
 }
 
-static bool do_get(model_run *r) {
+bool get_agrees(model_run *r, const model *m, cairn_snapshot *snapshot) {
+    const char *call = snapshot == NULL ? "get" : "snapshot_get";
     size_t key = any_key(r), size = 0;
     key_bytes k;
     cairn_error error = {0};
     void *value = NULL;
-    const model_value *v = &r->model.values[key];
+    const model_value *v = &m->values[key];
     key_of(key, &k);
-    int rc = cairn_get(r->store, k.bytes, k.size, &value, &size, &error);
-    if (!is_code(r, rc, v->bytes != NULL ? CAIRN_OK : CAIRN_NOT_FOUND, "get", key, &error)) return false;
-    bool good =
-        rc != CAIRN_OK ? value == NULL : value != NULL && is_same(r, "get", key, value, size, v->bytes, v->size);
+    int rc = snapshot == NULL ? cairn_get(r->store, k.bytes, k.size, &value, &size, &error)
+                              : cairn_snapshot_get(snapshot, k.bytes, k.size, &value, &size, &error);
+    if (!is_code(r, rc, v->bytes != NULL ? CAIRN_OK : CAIRN_NOT_FOUND, call, key, &error)) return false;
+    bool good = rc != CAIRN_OK ? value == NULL : value != NULL && is_same(r, call, key, value, size, v->bytes, v->size);
     cairn_free(value);
-    return good || finding_note(r->finding, "get of key %zu: the pointer is wrong", key);
+    return good || finding_note(r->finding, "%s of key %zu: the pointer is wrong", call, key);
 }
 
 static bool do_get_into(model_run *r) {
@@ -229,7 +230,7 @@ bool model_run_step(model_run *r) {
     if (roll < 350) return do_put(r);
     if (roll < 390) return do_batch(r);
     if (roll < 500) return do_delete(r);
-    if (roll < 600) return do_get(r);
+    if (roll < 600) return get_agrees(r, &r->model, NULL);
     if (roll < 670) return do_get_into(r);
     if (roll < 750) return do_read(r);
     if (roll < 790) return do_stat(r);

@@ -25,6 +25,9 @@ bool is_code(model_run *r, int rc, int expected, const char *call, size_t key, c
 bool is_same(model_run *r, const char *call, size_t key, const void *got, size_t got_size, const uint8_t *bytes,
              size_t size);
 
+/* Gets any key: of the store, or of a snapshot, which holds what the model `m` says. */
+bool get_agrees(model_run *r, const model *m, cairn_snapshot *snapshot);
+
 void any_range(model_run *r, size_t size, uint64_t *offset, size_t *len); /* mostly inside, sometimes over the end */
 size_t in_range(const model_value *v, uint64_t offset, size_t len);
 

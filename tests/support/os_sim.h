@@ -107,6 +107,8 @@ sim_disk *sim_clone(sim_disk *d);
 
 /* Fills up to `cap` names, sorted; returns how many there are. 0 for a missing directory. */
 size_t sim_names(sim_disk *d, const char *path, char (*names)[SIM_NAME_SIZE], size_t cap);
+/* How many of its names, of at most 256, contain `part`. */
+size_t sim_count(sim_disk *d, const char *path, const char *part);
 /* The whole content, for free(); NULL when the file is missing. Non-NULL for an empty file. */
 uint8_t *sim_file_read(sim_disk *d, const char *path, const char *name, size_t *size);
 /* Replaces the content; makes the file when it is missing. The directory exists. */

@@ -162,6 +162,15 @@ size_t sim_names(sim_disk *d, const char *path, char (*names)[SIM_NAME_SIZE], si
     return count;
 }
 
+size_t sim_count(sim_disk *d, const char *path, const char *part) {
+    char names[256][SIM_NAME_SIZE];
+    size_t count = sim_names(d, path, names, 256), found = 0;
+    CHECK(count <= 256);
+    for (size_t i = 0; i < count; i++)
+        found += strstr(names[i], part) != NULL;
+    return found;
+}
+
 uint8_t *sim_file_read(sim_disk *d, const char *path, const char *name, size_t *size) {
     uint8_t *bytes = NULL;
     const sim_file *f = lock_file(d, path, name);

@@ -22,6 +22,13 @@ static inline uint64_t random_next(uint64_t *state) {
 static inline uint64_t random_below(uint64_t *state, uint64_t limit) { return random_next(state) % limit; }
 static inline bool random_one_in(uint64_t *state, uint64_t n) { return random_next(state) % n == 0; }
 
+/* What follows from a number as if by chance, the same each time: for hashes and contents. */
+static inline uint64_t mix(uint64_t number) {
+    uint64_t z = (number + 1) * 0x9e3779b97f4a7c15;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    return z ^ (z >> 27);
+}
+
 /* A fixed pool of random bytes: values are windows of it, so that they need no memory and differ. */
 #define POOL_BYTES ((size_t)8 << 20)
 const uint8_t *random_pool(void);

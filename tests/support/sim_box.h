@@ -5,6 +5,7 @@
 #define CAIRN_TESTS_SIM_BOX_H
 
 #include "include/cairn.h"
+#include "tests/support/contents.h"
 #include "tests/support/os_sim.h"
 
 #define SIM_BOX_STORE "store" /* the directory */
@@ -43,17 +44,5 @@ uint64_t sim_box_features(const sim_box *b); /* incompatible ones, as MANIFEST h
 /* Calls of the disk that read, list, open or map, since the last sim_box_count; nothing may fail by plan meanwhile. */
 void sim_box_count(sim_box *b, unsigned kinds);
 uint64_t sim_box_counted(const sim_box *b);
-
-cairn_stats stats_of(cairn *store);
-cairn_entry entry_of(cairn *store, const char *key);
-void put_for(cairn *store, const char *key, const void *value, size_t size, uint64_t ttl_ms);
-void delete_text(cairn *store, const char *key); /* present or not */
-void expect_text(cairn *store, const char *key, const char *value);
-/* So says every call that reads. */
-void expect_absent(cairn *store, const char *key);
-/* Every call that reads gives these bytes: whole, in parts, mapped, listed. */
-void expect_everywhere(cairn *store, const char *key, const void *value, size_t size);
-size_t keys_by_scan(cairn *store, cairn_snapshot *snapshot); /* snapshot: NULL for none */
-uint64_t verify_damage(cairn *store);                        /* how much it finds */
 
 #endif

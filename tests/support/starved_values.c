@@ -12,13 +12,14 @@ void starved_learn(starved *b, int rc, unsigned k, const void *bytes, size_t siz
     if (rc == CAIRN_OK) b->model[k] = (specimen_value){.bytes = bytes, .size = size};
 }
 
-static int put(starved *b, unsigned k, size_t size) {
+static int put_with(starved *b, unsigned k, size_t size, const cairn_put_options *o) {
     const uint8_t *value = random_window(&b->rng, size);
     memory_counted();
-    int rc = memory_uncounted(cairn_put(b->store, b->keys[k].bytes, b->keys[k].size, value, size, NULL, NULL));
+    int rc = memory_uncounted(cairn_put(b->store, b->keys[k].bytes, b->keys[k].size, value, size, o, NULL));
     starved_learn(b, rc, k, value, size);
     return rc;
 }
+static int put(starved *b, unsigned k, size_t size) { return put_with(b, k, size, NULL); }
 
 unsigned starved_any_key(starved *b) { return (unsigned)random_below(&b->rng, STARVED_KEYS); }
 int act_put_small(starved *b) { return put(b, starved_any_key(b), 300); }
@@ -28,24 +29,14 @@ int act_put_bulk(starved *b) { return put(b, starved_any_key(b), 200000); } /* f
 int act_put_in_file(starved *b) { return put(b, starved_any_key(b), MEGABYTE / 4 + 1 + random_below(&b->rng, 70000)); }
 
 int act_put_synced(starved *b) {
-    unsigned k = starved_any_key(b);
-    const uint8_t *value = random_window(&b->rng, 100);
     cairn_put_options o = {.struct_size = sizeof o, .sync = true};
-    memory_counted();
-    int rc = memory_uncounted(cairn_put(b->store, b->keys[k].bytes, b->keys[k].size, value, 100, &o, NULL));
-    starved_learn(b, rc, k, value, 100);
-    return rc;
+    return put_with(b, starved_any_key(b), 100, &o);
 }
 
 /* In a session whose clock stands still, so that nothing ends. */
 int act_put_expiring(starved *b) {
-    unsigned k = starved_any_key(b);
-    const uint8_t *value = random_window(&b->rng, 100);
     cairn_put_options o = {.struct_size = sizeof o, .ttl_ms = 1000000};
-    memory_counted();
-    int rc = memory_uncounted(cairn_put(b->store, b->keys[k].bytes, b->keys[k].size, value, 100, &o, NULL));
-    starved_learn(b, rc, k, value, 100);
-    return rc;
+    return put_with(b, starved_any_key(b), 100, &o);
 }
 
 int act_delete_any(starved *b) {

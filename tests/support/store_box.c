@@ -95,28 +95,3 @@ void expect_refused(const char *path, const cairn_options *o, int code, const ch
     assert_int_equal(error.code, code);
     if (strstr(error.message, text) == NULL) fail_msg("'%s' is not in the message '%s'", text, error.message);
 }
-
-void expect_get(cairn *store, const void *key, size_t key_size, const void *value, size_t size) {
-    void *got = NULL;
-    size_t got_size = 77;
-    cairn_error error = {0};
-    int rc = cairn_get(store, key, key_size, &got, &got_size, &error);
-    if (rc != CAIRN_OK) fail_msg("cairn_get: %d, %s", rc, error.message);
-    assert_non_null(got);
-    assert_int_equal(got_size, size);
-    if (size > 0) assert_memory_equal(got, value, size);
-    cairn_free(got);
-}
-
-uint64_t version_of(cairn *store, const char *key) {
-    cairn_entry entry = {.struct_size = sizeof entry};
-    assert_int_equal(cairn_stat(store, key, strlen(key), &entry, NULL), CAIRN_OK);
-    assert_true(entry.version != 0);
-    return entry.version;
-}
-
-void put_text(cairn *store, const char *key, const void *value, size_t size) {
-    cairn_error error = {0};
-    int rc = cairn_put(store, key, strlen(key), value, size, NULL, &error);
-    if (rc != CAIRN_OK) fail_msg("cairn_put: %d, %s", rc, error.message);
-}

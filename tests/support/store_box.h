@@ -5,6 +5,7 @@
 
 #include "include/cairn.h"
 #include "src/os/os.h"
+#include "tests/support/contents.h"
 #include "tests/support/real_folder.h"
 
 #define BOX_SEGMENT_BYTES ((uint64_t)1 << 20)
@@ -38,9 +39,5 @@ os *os_without_syncs(void);
 
 /* Expects a refusal whose message holds `text`. */
 void expect_refused(const char *path, const cairn_options *o, int code, const char *text);
-
-void expect_get(cairn *store, const void *key, size_t key_size, const void *value, size_t size);
-uint64_t version_of(cairn *store, const char *key);
-void put_text(cairn *store, const char *key, const void *value, size_t size); /* key: a C string */
 
 #endif

@@ -1,6 +1,7 @@
 #include "tests/support/value_box.h"
 
 #include "src/base/check.h"
+#include "src/os/os_thread.h"
 #include "vlog/record.h"
 
 #include <setjmp.h>
@@ -153,49 +154,44 @@ void assert_value_reads(value_box *b, const value_descriptor *d, const uint8_t *
     value_file_close(file);
 }
 
-bool value_is_right_or_refused(value_box *b, const value_descriptor *d, const uint8_t *value, bool *verified) {
+/* ---- In threads ---- */
+
+typedef struct reading {
     value_file *file;
-    cairn_error error;
-    const void *data;
-    bool read = false;
-    *verified = false;
-    int rc = value_file_open(&file, &b->env, d, &error);
-    if (rc != CAIRN_OK) {
-        assert_value_damaged(rc, &error);
-        return false;
+    const uint8_t *value;
+    size_t size, longest;
+    unsigned times;
+    uint64_t seed, wrong;
+    os_thread thread;
+} reading;
+
+static void *read_much(void *arg) {
+    reading *r = arg;
+    uint8_t *buf = malloc(r->longest < r->size ? r->longest : r->size);
+    CHECK(buf != NULL);
+    for (unsigned i = 0; i < r->times; i++) {
+        r->seed = r->seed * 6364136223846793005u + 1442695040888963407u;
+        size_t offset = (size_t)((r->seed >> 11) % r->size), limit = min_u64(r->size - offset, r->longest);
+        size_t length = (size_t)((r->seed >> 33) % limit);
+        if (value_file_read(r->file, buf, length, offset, NULL) != CAIRN_OK ||
+            memcmp(buf, r->value + offset, length) != 0)
+            r->wrong++;
     }
-    uint8_t *buf = malloc(d->value_size);
-    rc = value_file_read(file, buf, d->value_size, 0, &error);
-    if (rc == CAIRN_OK) {
-        assert_memory_equal(buf, value, d->value_size);
-        read = true;
-    } else {
-        assert_value_damaged(rc, &error);
-    }
-    rc = value_file_read(file, buf, d->value_size - 2, 1, &error);
-    assert_int_equal(rc == CAIRN_OK, read);
-    if (rc == CAIRN_OK) assert_memory_equal(buf, value + 1, d->value_size - 2);
-    if (value_file_is_raw(file)) {
-        rc = value_file_map(file, &data, &error);
-        assert_int_equal(rc == CAIRN_OK, read);
-        if (rc == CAIRN_OK) {
-            assert_memory_equal(data, value, d->value_size);
-            value_file_unmap(file, data);
-        }
-    }
-    rc = value_verify_all(file, NULL, &error);
-    *verified = rc == CAIRN_OK;
-    if (rc != CAIRN_OK) assert_value_damaged(rc, &error);
     free(buf);
-    value_file_close(file);
-    return read;
+    return NULL;
 }
 
-bool value_is_right_or_refused_with(value_box *b, const value_descriptor *d, const uint8_t *value, uint64_t bit,
-                                    bool *verified) {
-    const uint8_t mask = (uint8_t)(1u << bit % 8);
-    assert_true(sim_file_poke(b->disk, VALUE_STORE, VALUE_NAME, bit / 8, mask));
-    bool read = value_is_right_or_refused(b, d, value, verified);
-    assert_true(sim_file_poke(b->disk, VALUE_STORE, VALUE_NAME, bit / 8, mask));
-    return read;
+void assert_value_reads_in_threads(value_file *file, const uint8_t *value, size_t size, unsigned times,
+                                   size_t longest) {
+    enum { THREADS = 4 };
+    reading readings[THREADS];
+    for (uint64_t i = 0; i < THREADS; i++) {
+        reading *r = &readings[i];
+        *r = (reading){.file = file, .value = value, .size = size, .longest = longest, .times = times, .seed = i + 1};
+        assert_int_equal(os_thread_start(&r->thread, read_much, r), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        os_thread_join(&readings[i].thread);
+        assert_int_equal(readings[i].wrong, 0);
+    }
 }

@@ -57,11 +57,8 @@ int value_verify_all(value_file *file, uint64_t *bytes, cairn_error *error);
 
 /* Reads it in every way: whole, in ranges, verified and, when it is raw, mapped. */
 void assert_value_reads(value_box *b, const value_descriptor *d, const uint8_t *value, size_t size);
-/* So where it may be damaged: gives the right bytes or is refused. Returns whether it can be read. */
-bool value_is_right_or_refused(value_box *b, const value_descriptor *d, const uint8_t *value, bool *verified);
-/* The same after one bit was flipped, which is flipped back. */
-bool value_is_right_or_refused_with(value_box *b, const value_descriptor *d, const uint8_t *value, uint64_t bit,
-                                    bool *verified);
+/* Reads ranges of an open one in four threads at once, so many times each, of up to `longest` bytes. */
+void assert_value_reads_in_threads(value_file *file, const uint8_t *value, size_t size, unsigned times, size_t longest);
 /* A refusal that names the file. */
 void assert_value_damaged(int rc, const cairn_error *error);
 

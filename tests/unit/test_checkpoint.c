@@ -2,6 +2,7 @@
  * changed, or little more. */
 #include "index/checkpoint_root.h"
 #include "tests/support/checkpoint_box.h"
+#include "tests/support/rung.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -98,7 +99,7 @@ static void a_large_index_goes_out_and_in(void **state) {
     checkpoint_box_open(&f, sim_new(1), false);
     const uint64_t n = 200000;
     for (uint64_t i = 0; i < n; i++)
-        index_insert(f.index, index_hash(i), i + 1);
+        index_insert(f.index, mix(i), i + 1);
     uint64_t cost = checkpoint_cost(f.index);
     assert_true(cost >= 16 * n && cost < 24 * n);
     assert_int_equal(checkpoint_box_write(&f, 1), CAIRN_OK);
@@ -110,7 +111,7 @@ static void a_large_index_goes_out_and_in(void **state) {
     assert_int_equal(hash_index_entries(f.index), n);
     assert_int_equal(checkpoint_cost(f.index), 0);
     for (uint64_t i = 0; i < n; i++)
-        assert_true(index_has(f.index, index_hash(i), i + 1));
+        assert_true(index_has(f.index, mix(i), i + 1));
     checkpoint_box_close(&f);
     sim_free(f.disk);
 }
@@ -195,19 +196,19 @@ static void run_many(unsigned changed, unsigned added) {
     unsigned char *version = calloc(1, 40000 + 50 * (size_t)added);
     assert_non_null(version);
     for (; keys < 40000; keys++)
-        index_insert(f.index, index_hash(keys), keys + 1);
+        index_insert(f.index, mix(keys), keys + 1);
     for (unsigned k = 1; k <= 50; k++) {
         for (unsigned i = 0; i < changed; i++) {
             uint64_t key = (dice = dice * 6364136223846793005ull + 1442695040888963407ull) >> 33;
             key %= keys;
             location now = key + 1 + ((uint64_t)version[key] << 24);
             version[key] = (unsigned char)(version[key] + 1);
-            hash_index_lock(f.index, index_hash(key));
-            hash_index_replace(f.index, index_hash(key), now, key + 1 + ((uint64_t)version[key] << 24));
-            hash_index_unlock(f.index, index_hash(key));
+            hash_index_lock(f.index, mix(key));
+            hash_index_replace(f.index, mix(key), now, key + 1 + ((uint64_t)version[key] << 24));
+            hash_index_unlock(f.index, mix(key));
         }
         for (unsigned i = 0; i < added; i++, keys++)
-            index_insert(f.index, index_hash(keys), keys + 1);
+            index_insert(f.index, mix(keys), keys + 1);
         assert_int_equal(checkpoint_box_write(&f, k), CAIRN_OK);
         read_root(f.disk, root);
         assert_true(2 * checkpoint_data_size(f.disk) < 5 * root_image_bytes(root) + 32 * BLOCK_BYTES);
@@ -218,7 +219,7 @@ static void run_many(unsigned changed, unsigned added) {
     assert_int_equal(checkpoint_box_load(&f, &info, NULL), CAIRN_OK);
     assert_int_equal(hash_index_entries(f.index), keys);
     for (uint64_t key = 0; key < keys; key++) {
-        assert_true(index_has(f.index, index_hash(key), key + 1 + ((uint64_t)version[key] << 24)));
+        assert_true(index_has(f.index, mix(key), key + 1 + ((uint64_t)version[key] << 24)));
     }
     free(version);
     free(root);
@@ -245,18 +246,18 @@ static void the_tail_is_cut_off_when_most_entries_are_gone(void **state) {
     checkpoint_box f;
     checkpoint_box_open(&f, sim_new(1), false);
     for (uint64_t key = 0; key < 20000; key++)
-        index_insert(f.index, index_hash(key), key + 1);
+        index_insert(f.index, mix(key), key + 1);
     assert_int_equal(checkpoint_box_write(&f, 1), CAIRN_OK);
     uint64_t large = checkpoint_data_size(f.disk);
     for (uint64_t key = 10; key < 20000; key++) {
-        hash_index_lock(f.index, index_hash(key));
-        hash_index_remove(f.index, index_hash(key), key + 1);
-        hash_index_unlock(f.index, index_hash(key));
+        hash_index_lock(f.index, mix(key));
+        hash_index_remove(f.index, mix(key), key + 1);
+        hash_index_unlock(f.index, mix(key));
     }
     assert_int_equal(checkpoint_box_write(&f, 2), CAIRN_OK);
     assert_int_equal(checkpoint_box_write(&f, 3), CAIRN_OK);
     for (uint64_t key = 0; key < 10; key++)
-        hash_shard_mark_dirty(f.index, hash_index_shard_of(index_hash(key)));
+        hash_shard_mark_dirty(f.index, hash_index_shard_of(mix(key)));
     assert_int_equal(checkpoint_box_write(&f, 4), CAIRN_OK);
     assert_true(checkpoint_data_size(f.disk) < large / 10);
     checkpoint_info info;

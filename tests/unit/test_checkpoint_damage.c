@@ -4,6 +4,7 @@
 #include "src/base/checksum.h"
 #include "src/base/codec.h"
 #include "tests/support/checkpoint_box.h"
+#include "tests/support/rung.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -189,7 +190,7 @@ static void rows_that_lie_are_refused(void **state) {
     (void)state;
     root_file r = root_file_make();
     uint8_t *lie = malloc(r.size);
-    unsigned shard = hash_index_shard_of(index_hash(25));
+    unsigned shard = hash_index_shard_of(mix(25));
     const uint64_t values[] = {0, 1, 63, 64, 1u << 20, UINT32_MAX, UINT64_MAX - 63, UINT64_MAX};
     for (size_t field = 0; field < 24; field += field == 8 ? 4 : field == 12 ? 4 : 8) {
         for (unsigned i = 0; i < sizeof values / sizeof values[0]; i++) {
@@ -225,7 +226,7 @@ static void an_entry_in_a_wrong_place_is_refused(void **state) {
         checkpoint_box f;
         checkpoint_box_open(&f, sim_new(1), false);
         for (uint64_t i = 0; i < 30; i++)
-            index_insert(f.index, index_hash(i) >> 10, i + 1);
+            index_insert(f.index, mix(i) >> 10, i + 1);
         assert_int_equal(checkpoint_box_write(&f, 1), CAIRN_OK);
         checkpoint_box_close(&f);
         size_t size = 0, root_size = 0;
@@ -256,7 +257,7 @@ static void data_of_which_any_bit_is_flipped_is_refused(void **state) {
     checkpoint_box f;
     checkpoint_box_open(&f, sim_new(1), false);
     for (uint64_t i = 0; i < 4; i++)
-        index_insert(f.index, index_hash(i), i + 1);
+        index_insert(f.index, mix(i), i + 1);
     assert_int_equal(checkpoint_box_write(&f, 1), CAIRN_OK);
     hash_index_clear(f.index);
     uint64_t size = checkpoint_data_size(f.disk);

@@ -3,6 +3,7 @@
 #include "index/hash_shard.h"
 #include "src/os/os_thread.h"
 #include "tests/support/checkpoint_box.h"
+#include "tests/support/rung.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,18 +26,18 @@ static void *writer(void *arg) {
     race *r = arg;
     while (!atomic_load(&r->stop)) {
         for (uint64_t key = FLEETING_FROM; key < FLEETING_FROM + 6000; key++)
-            index_insert(r->index, index_hash(key), key);
+            index_insert(r->index, mix(key), key);
         for (uint64_t key = FLEETING_FROM; key < FLEETING_FROM + 6000; key++) {
-            hash_index_lock(r->index, index_hash(key));
-            hash_index_remove(r->index, index_hash(key), key);
-            hash_index_unlock(r->index, index_hash(key));
+            hash_index_lock(r->index, mix(key));
+            hash_index_remove(r->index, mix(key), key);
+            hash_index_unlock(r->index, mix(key));
         }
     }
     return NULL;
 }
 
 static int check_entry(void *ctx, uint64_t hash, location where) {
-    assert_int_equal(hash, index_hash(where));
+    assert_int_equal(hash, mix(where));
     assert_true(where <= STAYING || (where >= FLEETING_FROM && where < FLEETING_FROM + 6000));
     *(uint64_t *)ctx += where <= STAYING;
     return 0;
@@ -48,7 +49,7 @@ static void a_checkpoint_beside_writers_holds_all_that_stays(void **state) {
     checkpoint_box_open(&b, sim_new(1), false);
     race r = {.index = b.index};
     for (uint64_t key = 1; key <= STAYING; key++)
-        index_insert(b.index, index_hash(key), key);
+        index_insert(b.index, mix(key), key);
     os_thread thread;
     assert_int_equal(os_thread_start(&thread, writer, &r), 0);
     for (uint64_t i = 0; i < 4; i++) {
@@ -79,7 +80,7 @@ static void a_large_checkpoint_is_loaded_by_several_threads(void **state) {
     checkpoint_box_open(&b, sim_new(1), false);
     const uint64_t n = 850000;
     for (uint64_t key = 1; key <= n; key++)
-        index_insert(b.index, index_hash(key), key);
+        index_insert(b.index, mix(key), key);
     assert_int_equal(checkpoint_box_write(&b, 1), CAIRN_OK);
     checkpoint_info info;
     checkpoint_box_open(&loaded, b.disk, true);

@@ -4,7 +4,7 @@
 #include "src/base/checksum.h"
 #include "src/base/codec.h"
 #include "src/os/os_thread.h"
-#include "tests/support/os_sim.h"
+#include "tests/support/value_box.h"
 #include "vlog/dictionary.h"
 #include "vlog/pack.h"
 #include "vlog/record.h"
@@ -18,14 +18,12 @@
 
 #include <cmocka.h>
 
-#define STORE "store"
 #define ID 0x2a
 #define NAME "000000000000002a.dic"
-#define SALT 0x0f1e2d3c4b5a6978u
 #define FIELDS ((size_t)BLOCK_BYTES) /* offset of the fields behind the header block */
 #define CONTENT (FIELDS + 32)
 
-static const uint8_t this_store[16] = "0123456789abcde", other_store[16] = "0123456789abcdf";
+static const uint8_t other_store[16] = "0123456789abcdf";
 
 /* ---- Samples, and a dictionary made of them ---- */
 
@@ -70,28 +68,9 @@ static const content *trained(void) {
 
 /* ---- A disk with a store on it ---- */
 
-typedef struct box {
-    sim_disk *disk;
-    value_file_env env;
-} box;
-
-static void box_open(box *b, sim_disk *disk) {
-    b->disk = disk;
-    b->env = (value_file_env){.store_id = this_store, .salt = SALT};
-    assert_int_equal(sim_os(disk)->dir_open(sim_os(disk), STORE, OS_CREATE, &b->env.dir), 0);
-}
-
-static void box_close(box *b) {
-    os_dir_close(b->env.dir);
-    assert_int_equal(sim_open_handles(b->disk), 0);
-    sim_free(b->disk);
-}
-
-static size_t box_files(const box *b) { return sim_names(b->disk, STORE, NULL, 0); }
-
 /* With the dictionary in file NAME. */
-static void box_make(box *b) {
-    box_open(b, sim_new(1));
+static void box_make(value_box *b) {
+    value_box_open(b, sim_new(1));
     cairn_error error;
     bool sync_failed = true;
     if (dictionary_store(&b->env, ID, trained()->bytes, trained()->size, &sync_failed, &error) != CAIRN_OK)
@@ -99,7 +78,7 @@ static void box_make(box *b) {
     assert_false(sync_failed);
 }
 
-static dictionary *load(const box *b) {
+static dictionary *load(const value_box *b) {
     dictionary *d;
     cairn_error error;
     if (dictionary_load(&d, &b->env, ID, &error) != CAIRN_OK) fail_msg("%s", error.message);
@@ -107,7 +86,7 @@ static dictionary *load(const box *b) {
     return d;
 }
 
-static void assert_refused(const box *b) {
+static void assert_refused(const value_box *b) {
     dictionary *d;
     cairn_error error;
     assert_int_equal(dictionary_load(&d, &b->env, ID, &error), CAIRN_CORRUPT);
@@ -129,11 +108,10 @@ static packed pack_with(packer *p, const dictionary *d, const uint8_t *value, si
 
 static void small_values_shrink_more_with_a_dictionary_and_come_back(void **state) {
     (void)state;
-    box b;
+    value_box b;
     box_make(&b);
     dictionary *d = load(&b);
-    packer *p;
-    assert_int_equal(packer_new(&p), CAIRN_OK);
+    packer *p = b.env.packer;
     for (uint64_t i = SAMPLES; i < 2 * SAMPLES; i++) { /* not the ones that it was trained on */
         uint8_t value[SAMPLE_BYTES], out[SAMPLE_BYTES];
         fill_sample(value, i);
@@ -158,17 +136,15 @@ static void small_values_shrink_more_with_a_dictionary_and_come_back(void **stat
     assert_int_equal(unpack_frame(p, NULL, v.bytes, v.size, out, sizeof out), CAIRN_OK);
     assert_memory_equal(out, value, sizeof value);
     packed_release(&v);
-    packer_free(p);
-    box_close(&b);
+    value_box_close(&b);
 }
 
 static void larger_values_do_without_the_dictionary(void **state) {
     (void)state;
-    box b;
+    value_box b;
     box_make(&b);
     dictionary *d = load(&b);
-    packer *p;
-    assert_int_equal(packer_new(&p), CAIRN_OK);
+    packer *p = b.env.packer;
     const size_t sizes[] = {DICTIONARY_VALUE_MAX - 1, DICTIONARY_VALUE_MAX, DICTIONARY_VALUE_MAX + 1, 3 * FRAME_BYTES};
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
         uint8_t *value = malloc(sizes[s] + SAMPLE_BYTES);
@@ -179,18 +155,16 @@ static void larger_values_do_without_the_dictionary(void **state) {
         packed_release(&v);
         free(value);
     }
-    packer_free(p);
     dictionary_free(d);
-    box_close(&b);
+    value_box_close(&b);
 }
 
 static void damaged_values_with_a_dictionary_do_no_harm(void **state) {
     (void)state;
-    box b;
+    value_box b;
     box_make(&b);
     dictionary *d = load(&b);
-    packer *p;
-    assert_int_equal(packer_new(&p), CAIRN_OK);
+    packer *p = b.env.packer;
     uint8_t value[SAMPLE_BYTES];
     fill_sample(value, 77);
     packed v = pack_with(p, d, value, sizeof value);
@@ -204,9 +178,8 @@ static void damaged_values_with_a_dictionary_do_no_harm(void **state) {
         free(out);
     }
     packed_release(&v);
-    packer_free(p);
     dictionary_free(d);
-    box_close(&b);
+    value_box_close(&b);
 }
 
 /* ---- Threads ---- */
@@ -233,7 +206,7 @@ static void *use_dictionary(void *arg) {
 
 static void threads_share_a_dictionary_from_its_first_use_on(void **state) {
     (void)state;
-    box b;
+    value_box b;
     box_make(&b);
     for (int round = 0; round < 5; round++) {
         dictionary *d = load(&b);
@@ -250,73 +223,73 @@ static void threads_share_a_dictionary_from_its_first_use_on(void **state) {
         packer_free(p);
         dictionary_free(d);
     }
-    box_close(&b);
+    value_box_close(&b);
 }
 
 /* ---- Damage ---- */
 
 static void every_flipped_byte_of_the_file_is_noticed(void **state) {
     (void)state;
-    box b;
+    value_box b;
     box_make(&b);
     size_t size;
-    free(sim_file_read(b.disk, STORE, NAME, &size));
+    free(sim_file_read(b.disk, VALUE_STORE, NAME, &size));
     assert_int_equal(size, CONTENT + trained()->size);
     for (size_t at = 0; at < size; at++) {
         const uint8_t flip = (uint8_t)(1 << at % 8);
-        assert_true(sim_file_poke(b.disk, STORE, NAME, at, flip));
+        assert_true(sim_file_poke(b.disk, VALUE_STORE, NAME, at, flip));
         assert_refused(&b);
-        assert_true(sim_file_poke(b.disk, STORE, NAME, at, flip));
+        assert_true(sim_file_poke(b.disk, VALUE_STORE, NAME, at, flip));
     }
     dictionary_free(load(&b));
-    box_close(&b);
+    value_box_close(&b);
 }
 
 static void a_file_of_another_length_is_refused(void **state) {
     (void)state;
-    box b;
+    value_box b;
     box_make(&b);
     size_t size;
-    uint8_t *bytes = sim_file_read(b.disk, STORE, NAME, &size);
+    uint8_t *bytes = sim_file_read(b.disk, VALUE_STORE, NAME, &size);
     for (size_t cut = 0; cut < size; cut += cut < FIELDS - 4 ? 61 : 1) {
-        assert_true(sim_file_resize(b.disk, STORE, NAME, cut));
+        assert_true(sim_file_resize(b.disk, VALUE_STORE, NAME, cut));
         assert_refused(&b);
-        sim_file_write(b.disk, STORE, NAME, bytes, size);
+        sim_file_write(b.disk, VALUE_STORE, NAME, bytes, size);
     }
     const size_t longer[] = {1, 8, 4096, 2 * DICTIONARY_CONTENT_MAX, (size_t)900 << 20};
     for (size_t i = 0; i < sizeof longer / sizeof *longer; i++) {
-        assert_true(sim_file_resize(b.disk, STORE, NAME, size + longer[i]));
+        assert_true(sim_file_resize(b.disk, VALUE_STORE, NAME, size + longer[i]));
         assert_refused(&b);
     }
-    assert_true(sim_file_remove(b.disk, STORE, NAME));
+    assert_true(sim_file_remove(b.disk, VALUE_STORE, NAME));
     assert_refused(&b);
     free(bytes);
-    box_close(&b);
+    value_box_close(&b);
 }
 
 static void a_file_of_another_store_salt_or_id_is_refused(void **state) {
     (void)state;
-    box b;
+    value_box b;
     box_make(&b);
     b.env.store_id = other_store;
     assert_refused(&b);
-    b.env.store_id = this_store;
+    b.env.store_id = value_store_id;
     b.env.salt ^= 1;
     assert_refused(&b);
     b.env.salt ^= 1;
     assert_int_equal(dictionary_store(&b.env, ID + 1, trained()->bytes, trained()->size, NULL, NULL), CAIRN_OK);
     assert_int_equal(os_rename(b.env.dir, "000000000000002b.dic", NAME), 0);
     assert_refused(&b);
-    box_close(&b);
+    value_box_close(&b);
 }
 
 /* Fields that do not fit each other under a checksum that does: only this store's own writer could make them. */
 static void fields_that_disagree_are_refused(void **state) {
     (void)state;
-    box b;
+    value_box b;
     box_make(&b);
     size_t size;
-    uint8_t *bytes = sim_file_read(b.disk, STORE, NAME, &size);
+    uint8_t *bytes = sim_file_read(b.disk, VALUE_STORE, NAME, &size);
     const struct {
         size_t at;
         uint8_t flip;
@@ -326,21 +299,21 @@ static void fields_that_disagree_are_refused(void **state) {
         uint8_t *forged = malloc(size);
         memcpy(forged, bytes, size);
         forged[forgeries[i].at] ^= forgeries[i].flip;
-        le64_put(forged + FIELDS, checksum(forged + FIELDS + 8, size - FIELDS - 8, file_seed(SALT, ID, 0) + 1));
-        sim_file_write(b.disk, STORE, NAME, forged, size);
+        le64_put(forged + FIELDS, checksum(forged + FIELDS + 8, size - FIELDS - 8, file_seed(VALUE_SALT, ID, 0) + 1));
+        sim_file_write(b.disk, VALUE_STORE, NAME, forged, size);
         free(forged);
         assert_refused(&b);
     }
-    sim_file_write(b.disk, STORE, NAME, bytes, size);
+    sim_file_write(b.disk, VALUE_STORE, NAME, bytes, size);
     dictionary_free(load(&b));
     free(bytes);
-    box_close(&b);
+    value_box_close(&b);
 }
 
 static void what_is_no_dictionary_is_not_stored(void **state) {
     (void)state;
-    box b;
-    box_open(&b, sim_new(1));
+    value_box b;
+    value_box_open(&b, sim_new(1));
     content c = *trained();
     cairn_error error;
     assert_int_equal(dictionary_store(&b.env, ID, c.bytes, DICTIONARY_CONTENT_MIN - 1, NULL, &error), CAIRN_INVALID);
@@ -350,8 +323,8 @@ static void what_is_no_dictionary_is_not_stored(void **state) {
     c.bytes[0] ^= 1;
     memset(c.bytes + 8, 0xff, 64);
     assert_int_equal(dictionary_store(&b.env, ID, c.bytes, c.size, NULL, &error), CAIRN_INVALID);
-    assert_int_equal(box_files(&b), 0);
-    box_close(&b);
+    assert_int_equal(value_box_files(&b), 0);
+    value_box_close(&b);
 }
 
 /* ---- Calls that fail, and power cuts ---- */
@@ -361,8 +334,8 @@ static void every_failing_call_fails_the_storing_and_leaves_nothing(void **state
     const unsigned kinds[] = {SIM_CREATE, SIM_WRITE, SIM_SYNC, SIM_DIR_SYNC};
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         for (int partial = 0; partial < 2; partial++) {
-            box b;
-            box_open(&b, sim_new(1));
+            value_box b;
+            value_box_open(&b, sim_new(1));
             sim_fault fault = {.kinds = kinds[k], .error = -ENOSPC, .partial = partial != 0};
             sim_fault_set(b.disk, &fault);
             bool sync_failed = false;
@@ -373,26 +346,26 @@ static void every_failing_call_fails_the_storing_and_leaves_nothing(void **state
             assert_int_equal(sync_failed, kinds[k] == SIM_SYNC || kinds[k] == SIM_DIR_SYNC);
             assert_int_equal(error.segment, ID);
             assert_non_null(strstr(error.message, NAME));
-            assert_int_equal(box_files(&b), 0);
-            box_close(&b);
+            assert_int_equal(value_box_files(&b), 0);
+            value_box_close(&b);
         }
     }
 }
 
 static void an_existing_file_is_never_overwritten(void **state) {
     (void)state;
-    box b;
+    value_box b;
     box_make(&b);
     cairn_error error;
     assert_int_equal(dictionary_store(&b.env, ID, trained()->bytes, trained()->size, NULL, &error), CAIRN_IO);
     assert_int_equal(error.sys_errno, EEXIST);
     dictionary_free(load(&b));
-    box_close(&b);
+    value_box_close(&b);
 }
 
 static void a_read_that_fails_is_not_taken_for_damage(void **state) {
     (void)state;
-    box b;
+    value_box b;
     box_make(&b);
     const unsigned kinds[] = {SIM_OPEN, SIM_INFO, SIM_READ};
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
@@ -406,31 +379,31 @@ static void a_read_that_fails_is_not_taken_for_damage(void **state) {
         assert_null(d);
     }
     sim_fault_set(b.disk, NULL);
-    box_close(&b);
+    value_box_close(&b);
 }
 
 static void a_stored_dictionary_survives_every_power_cut_and_a_cut_off_one_is_whole_or_refused(void **state) {
     (void)state;
-    box whole;
+    value_box whole;
     box_make(&whole);
     const uint64_t operations = sim_operations(whole.disk);
-    box_close(&whole);
+    value_box_close(&whole);
     unsigned refused = 0;
     for (uint64_t cut = 2; cut <= operations; cut++) {
         for (uint64_t seed = 0; seed < 40; seed++) {
-            box b, after;
-            box_open(&b, sim_new(1));
+            value_box b, after;
+            value_box_open(&b, sim_new(1));
             sim_cut_at(b.disk, cut);
             int rc = dictionary_store(&b.env, ID, trained()->bytes, trained()->size, NULL, NULL);
             assert_int_equal(rc == CAIRN_OK, cut == operations);
-            box_open(&after, sim_crash(b.disk, seed));
+            value_box_open(&after, sim_crash(b.disk, seed));
             dictionary *d;
             int found = dictionary_load(&d, &after.env, ID, NULL);
             assert_true(found == CAIRN_OK || (found == CAIRN_CORRUPT && rc != CAIRN_OK));
             refused += found != CAIRN_OK;
             dictionary_free(d);
-            box_close(&after);
-            box_close(&b);
+            value_box_close(&after);
+            value_box_close(&b);
         }
     }
     assert_true(refused > 40);
@@ -443,12 +416,12 @@ static int train(const uint8_t *samples, const size_t *sizes, unsigned count, si
     size_t size;
     int rc = dictionary_train(samples, sizes, count, out, capacity, &size, error);
     if (rc == CAIRN_OK) {
-        box b;
-        box_open(&b, sim_new(1));
+        value_box b;
+        value_box_open(&b, sim_new(1));
         assert_true(size >= DICTIONARY_CONTENT_MIN && size <= capacity);
         assert_int_equal(dictionary_store(&b.env, ID, out, size, NULL, error), CAIRN_OK);
         dictionary_free(load(&b));
-        box_close(&b);
+        value_box_close(&b);
     } else {
         assert_int_equal(size, 0);
     }

@@ -3,6 +3,7 @@
 #include "src/base/codec.h"
 #include "src/os/os_thread.h"
 #include "src/store/expiry.h"
+#include "tests/support/rung.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,12 +20,6 @@ static int setup(void **state) { return expiry_new((expiry **)state); }
 static int teardown(void **state) {
     expiry_free(*state);
     return 0;
-}
-
-static uint64_t mix(uint64_t z) {
-    z = (z + 1) * 0x9e3779b97f4a7c15ull;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-    return z ^ (z >> 27);
 }
 
 static location where_of(uint64_t number) { return location_make(number + 1, 1, LOCATION_EXPIRES); }

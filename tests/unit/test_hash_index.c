@@ -1,6 +1,7 @@
 /* The hash index against a plain model: a multimap from hashes to locations, whatever the hashes are like. */
 #include "include/cairn.h"
 #include "index/hash_index.h"
+#include "tests/support/rung.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -33,17 +34,6 @@ static int teardown(void **state) {
 }
 
 static uint64_t random_seed = 1;
-static uint64_t random_next(void) { /* splitmix64 */
-    uint64_t z = (random_seed += 0x9e3779b97f4a7c15ull);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-    return z ^ (z >> 31);
-}
-static uint64_t hash_of(uint64_t key) {
-    uint64_t z = (key + 1) * 0x9e3779b97f4a7c15ull;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-    return z ^ (z >> 27);
-}
 
 static void insert(hash_index *index, uint64_t hash, location where) {
     hash_index_lock(index, hash);
@@ -204,11 +194,11 @@ static void run_model(fixture *f, uint64_t mask, unsigned operations) {
     size_t n = 0;
     location next = 1;
     for (unsigned op = 0; op < operations; op++) {
-        uint64_t dice = random_next() % 100;
+        uint64_t dice = random_next(&random_seed) % 100;
         size_t growth_bias = op / 20000 % 2 == 0 ? 60 : 25;
-        size_t i = n > 0 ? random_next() % n : 0;
+        size_t i = n > 0 ? random_next(&random_seed) % n : 0;
         if ((dice < growth_bias || n == 0) && n < MODEL_MAX) {
-            model[n] = (model_entry){random_next() & mask, next++};
+            model[n] = (model_entry){random_next(&random_seed) & mask, next++};
             insert(f->index, model[n].hash, model[n].where);
             n++;
         } else if (dice < 75) {
@@ -238,12 +228,12 @@ static void growth_loses_nothing_over_a_million_entries(void **state) {
     fixture *f = *state;
     const uint64_t n = 1000000;
     for (uint64_t i = 0; i < n; i++)
-        insert(f->index, hash_of(i), i + 1);
+        insert(f->index, mix(i), i + 1);
     assert_int_equal(hash_index_entries(f->index), n);
     for (uint64_t i = 0; i < n; i++)
-        assert_int_equal(find(f, hash_of(i), i + 1), 1);
+        assert_int_equal(find(f, mix(i), i + 1), 1);
     for (uint64_t i = n; i < n + 1000; i++)
-        assert_int_equal(find(f, hash_of(i), i + 1), 0);
+        assert_int_equal(find(f, mix(i), i + 1), 0);
     assert_true(hash_index_bytes(f->index) < n * 21);
 }
 
@@ -256,7 +246,7 @@ static int stop_at_third(void *ctx, uint64_t hash, location where) {
 static void a_walk_ends_when_the_visitor_says_so(void **state) {
     fixture *f = *state;
     for (location l = 1; l <= 10; l++)
-        insert(f->index, random_next(), l);
+        insert(f->index, random_next(&random_seed), l);
     int visited = 0;
     hash_index_lock_all(f->index);
     assert_int_equal(hash_index_visit_all(f->index, stop_at_third, &visited), 77);
@@ -274,7 +264,7 @@ static void check_room(fixture *f, uint64_t shard_bits, size_t batch, bool same)
         assert_int_equal(hash_index_reserve_many(f->index, shard_bits, batch), CAIRN_OK);
         uint64_t bytes = hash_index_bytes(f->index);
         for (uint64_t i = 0; i < batch; i++) {
-            uint64_t hash = shard_bits | (same ? 7 : hash_of(round * batch + i) >> 10);
+            uint64_t hash = shard_bits | (same ? 7 : mix(round * batch + i) >> 10);
             hash_index_insert(f->index, hash, 1 + round * batch + i);
         }
         assert_int_equal(hash_index_bytes(f->index), bytes); /* no array was made meanwhile */
@@ -312,7 +302,7 @@ static void the_stash_of_a_batch_is_given_up_when_the_shard_grows(void **state) 
     hash_index_unlock(f->index, 7);
     uint64_t with_stash = hash_index_bytes(f->index);
     for (uint64_t i = 0; i < 6000; i++)
-        insert(f->index, hash_of(i) >> 10, i + 1);
+        insert(f->index, mix(i) >> 10, i + 1);
     assert_true(hash_index_bytes(f->index) < with_stash + 16 * 1024);
 }
 

@@ -2,6 +2,7 @@
 #include "include/cairn.h"
 #include "index/hash_index.h"
 #include "src/os/os_thread.h"
+#include "tests/support/rung.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,12 +11,6 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-
-static uint64_t mix(uint64_t z) {
-    z = (z + 1) * 0x9e3779b97f4a7c15ull;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-    return z ^ (z >> 27);
-}
 
 static uint64_t hash_in(unsigned shard) { return (uint64_t)shard << 54 | 5; }
 

@@ -2,6 +2,7 @@
 #include "include/cairn.h"
 #include "index/hash_index.h"
 #include "src/os/os_thread.h"
+#include "tests/support/rung.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -29,11 +30,6 @@ typedef struct worker {
     uint64_t seed, first_key;
 } worker;
 
-static uint64_t mix(uint64_t z) {
-    z = (z + 1) * 0x9e3779b97f4a7c15ull;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-    return z ^ (z >> 27);
-}
 static uint64_t hash_of(const race *r, uint64_t key) { return mix(key) & r->hash_mask; }
 
 static int match_key(void *ctx, location candidate) { return candidate % VERSION_STEP == *(uint64_t *)ctx; }

@@ -3,6 +3,7 @@
 #include "src/base/check.h"
 #include "src/base/codec.h"
 #include "src/os/os_thread.h"
+#include "tests/support/rung.h"
 #include "vlog/pack.h"
 #include "vlog/pack_probe.h"
 #include "vlog/record.h"
@@ -21,23 +22,16 @@
 
 typedef enum kind { TEXT, ZEROS, NOISE, MIXED, KINDS } kind;
 
-static uint64_t next_random(uint64_t *state) {
-    uint64_t z = (*state += 0x9e3779b97f4a7c15u);
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return z ^ z >> 31;
-}
-
 static void fill_noise(uint8_t *out, size_t size, uint64_t seed) {
     for (size_t i = 0; i < size; i++)
-        out[i] = (uint8_t)next_random(&seed);
+        out[i] = (uint8_t)random_next(&seed);
 }
 
 static void fill_text(uint8_t *out, size_t size, uint64_t seed) {
     static const char *const words[] = {"stone ", "cairn ", "of ", "the ", "record ", "marks ", "a ", "path, "};
     const char *word = "";
     for (size_t i = 0; i < size; i++) {
-        if (*word == '\0') word = words[next_random(&seed) % 8];
+        if (*word == '\0') word = words[random_next(&seed) % 8];
         out[i] = (uint8_t)*word++;
     }
 }
@@ -404,8 +398,8 @@ static void damage_anywhere_in_a_large_frame_does_no_harm(void **state) {
     for (int i = 0; i < 2000; i++) {
         uint8_t *damaged = malloc(length);
         memcpy(damaged, stored, length);
-        for (uint64_t n = next_random(&random) % 8 + 1; n > 0; n--) /* the headers more often */
-            damaged[next_random(&random) % (i % 2 ? 64 : length)] = (uint8_t)next_random(&random);
+        for (uint64_t n = random_next(&random) % 8 + 1; n > 0; n--) /* the headers more often */
+            damaged[random_next(&random) % (i % 2 ? 64 : length)] = (uint8_t)random_next(&random);
         int rc = unpack_frame(p, NULL, damaged, length, out, FRAME_BYTES);
         assert_true(rc == CAIRN_OK || rc == CAIRN_CORRUPT);
         free(damaged);
@@ -431,7 +425,7 @@ typedef struct worker {
 static void *pack_and_unpack(void *arg) {
     worker *w = arg;
     for (int i = 0; i < 30; i++) {
-        size_t size = 1000 + next_random(&w->seed) % (3 * FRAME_BYTES);
+        size_t size = 1000 + random_next(&w->seed) % (3 * FRAME_BYTES);
         uint8_t *value = make((kind)(i % KINDS), size, w->seed);
         packed v = pack_at(w->p, i % 3, value, size);
         if (v.codec != CODEC_RAW) {

@@ -2,6 +2,7 @@
 #include "include/cairn.h"
 #include "src/os/os_thread.h"
 #include "src/store/side_table.h"
+#include "tests/support/rung.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -188,11 +189,6 @@ typedef struct model {
     location last_location;
 } model;
 
-static uint64_t mix(uint64_t z) {
-    z = (z + 1) * 0x9e3779b97f4a7c15ull;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-    return z ^ (z >> 27);
-}
 static uint64_t dice(model *m) { return mix(m->seed++) >> 8; }
 /* Up to LIST_MAX keys share each of the hashes. Mask 0: small numbers, as a store with a few bits of hash has. */
 static uint64_t hash_number(const model *m, unsigned i) { return m->mask == 0 ? i : mix(i) & m->mask; }

@@ -4,6 +4,7 @@
 #include "src/base/epoch.h"
 #include "src/os/os_thread.h"
 #include "src/store/value_cache.h"
+#include "tests/support/rung.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -31,12 +32,6 @@ typedef struct worker {
     uint64_t seed;
     uint64_t first, end; /* ids that it inserts and removes */
 } worker;
-
-static uint64_t mix(uint64_t z) {
-    z = (z + 1) * 0x9e3779b97f4a7c15ull;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-    return z ^ (z >> 27);
-}
 
 static location location_of(uint64_t id) { return location_make(64 + id * 4, 4, LOCATION_VALUE); }
 static uint64_t words_of(uint64_t id) { return mix(id) % 40; } /* of the value: 0 to 312 bytes */

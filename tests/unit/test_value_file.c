@@ -1,6 +1,5 @@
 /* Value files: what goes in comes out at every edge, in bounded memory, on either system and in many threads. What is
  * special to compressed ones is in test_value_packed.c. */
-#include "src/os/os_thread.h"
 #include "tests/support/real_folder.h"
 #include "tests/support/value_box.h"
 #include "vlog/record.h"
@@ -162,46 +161,15 @@ static void a_real_file_system_serves_as_well(void **state) {
 
 /* ---- Threads ---- */
 
-typedef struct reading {
-    value_file *file;
-    const uint8_t *value;
-    size_t size;
-    uint64_t seed, wrong;
-} reading;
-
-static void *read_much(void *arg) {
-    reading *r = arg;
-    uint8_t *buf = malloc(r->size);
-    for (int i = 0; i < 60; i++) {
-        r->seed = r->seed * 6364136223846793005u + 1442695040888963407u;
-        size_t offset = (size_t)((r->seed >> 11) % r->size), length = (size_t)((r->seed >> 33) % (r->size - offset));
-        if (value_file_read(r->file, buf, length, offset, NULL) != CAIRN_OK ||
-            memcmp(buf, r->value + offset, length) != 0)
-            r->wrong++;
-    }
-    free(buf);
-    return NULL;
-}
-
 static void many_threads_read_one_open_file(void **state) {
     (void)state;
-    enum { THREADS = 4 };
     value_box f;
     value_box_open(&f, sim_new(1));
     const size_t size = 34 * MIB;
     uint8_t *value = value_make(size);
     value_descriptor d = value_box_write(&f, value, size);
     value_file *file = value_box_file(&f, &d);
-    reading readings[THREADS];
-    os_thread threads[THREADS];
-    for (uint64_t i = 0; i < THREADS; i++) {
-        readings[i] = (reading){.file = file, .value = value, .size = size, .seed = i + 1};
-        assert_int_equal(os_thread_start(&threads[i], read_much, &readings[i]), 0);
-    }
-    for (int i = 0; i < THREADS; i++) {
-        os_thread_join(&threads[i]);
-        assert_int_equal(readings[i].wrong, 0);
-    }
+    assert_value_reads_in_threads(file, value, size, 60, SIZE_MAX);
     value_file_close(file);
     free(value);
     value_box_close(&f);

@@ -1,7 +1,7 @@
 /* Damage to value files, to their tables and to the descriptors in the log: every one is refused, and named. */
 #include "src/base/codec.h"
 #include "tests/support/rung.h"
-#include "tests/support/value_box.h"
+#include "tests/support/value_damage.h"
 #include "vlog/record.h"
 
 #include <setjmp.h>
@@ -83,28 +83,13 @@ static void damage_in_any_frame_of_a_long_value_is_named(void **state) {
     value_box f;
     value_box_open(&f, sim_new(1));
     const size_t size = 34 * MIB + 9;
-    uint8_t *value = value_make(size), *buf = malloc(size);
+    uint8_t *value = value_make(size);
     value_descriptor d = value_box_write(&f, value, size);
     value_file *file = value_box_file(&f, &d);
     const uint64_t frames[] = {0, 1, 3, 4, 100, 510, 511, 512, 543, 544};
-    for (size_t i = 0; i < sizeof frames / sizeof *frames; i++) {
-        uint64_t begin = frames[i] * FRAME_BYTES, at = VALUE_FILE_DATA_OFFSET + begin;
-        cairn_error error;
-        const void *data;
-        assert_true(sim_file_poke(f.disk, VALUE_STORE, VALUE_NAME, at + 3, 0x20));
-        assert_value_damaged(value_file_read(file, buf, size, 0, &error), &error);
-        assert_int_equal(error.offset, at);
-        assert_value_damaged(value_file_read(file, buf, 1, begin + 7, &error), &error);
-        assert_int_equal(error.offset, at);
-        assert_value_damaged(value_file_map(file, &data, &error), &error);
-        assert_int_equal(error.offset, at);
-        if (begin > 0)
-            assert_int_equal(value_file_read(file, buf, 70000, begin > 70000 ? begin - 70000 : 0, &error),
-                             begin >= 70000 ? CAIRN_OK : CAIRN_CORRUPT);
-        assert_true(sim_file_poke(f.disk, VALUE_STORE, VALUE_NAME, at + 3, 0x20));
-    }
+    for (size_t i = 0; i < sizeof frames / sizeof *frames; i++)
+        assert_damaged_frame_is_named(&f, &d, file, frames[i], VALUE_FILE_DATA_OFFSET + frames[i] * FRAME_BYTES);
     value_file_close(file);
-    free(buf);
     free(value);
     value_box_close(&f);
 }
@@ -113,24 +98,11 @@ static void pages_of_the_table_in_another_order_are_refused(void **state) {
     (void)state;
     value_box f;
     value_box_open(&f, sim_new(1));
-    const size_t value_size = 33 * MIB;
-    uint8_t *value = value_make(value_size), byte;
+    const size_t size = 33 * MIB;
+    uint8_t *value = value_make(size);
     memcpy(value + 511 * FRAME_BYTES, value, FRAME_BYTES); /* so that the first entries of both pages are alike */
-    value_descriptor d = value_box_write(&f, value, value_size);
-    size_t size;
-    uint8_t *bytes = sim_file_read(f.disk, VALUE_STORE, VALUE_NAME, &size), page[4096];
-    memcpy(page, bytes + d.table_offset, 4096);
-    memcpy(bytes + d.table_offset, bytes + d.table_offset + 4096, 4096);
-    memcpy(bytes + d.table_offset + 4096, page, 4096);
-    sim_file_write(f.disk, VALUE_STORE, VALUE_NAME, bytes, size);
-    value_file *file = value_box_file(&f, &d);
-    cairn_error error;
-    assert_value_damaged(value_file_read(file, &byte, 1, 0, &error), &error);
-    assert_int_equal(error.offset, d.table_offset);
-    assert_value_damaged(value_file_read(file, &byte, 1, 511 * FRAME_BYTES, &error), &error);
-    assert_int_equal(error.offset, d.table_offset + 4096);
-    value_file_close(file);
-    free(bytes);
+    value_descriptor d = value_box_write(&f, value, size);
+    assert_exchanged_pages_are_refused(&f, &d, 511);
     free(value);
     value_box_close(&f);
 }
@@ -141,16 +113,7 @@ static void a_spilled_table_that_was_damaged_fails_the_value(void **state) {
     value_box_open(&f, sim_new(1));
     const size_t size = 33 * MIB;
     uint8_t *value = value_make(size);
-    value_writer *w;
-    value_descriptor d;
-    cairn_error error;
-    assert_int_equal(value_writer_open(&w, &f.env, VALUE_ID, 1, NULL, NULL), CAIRN_OK);
-    assert_int_equal(value_writer_write(w, value, size, NULL), CAIRN_OK);
-    assert_true(sim_file_poke(f.disk, VALUE_STORE, VALUE_TABLE_NAME, 2000, 1));
-    assert_int_equal(value_writer_finish(w, VALUE_KEY, VALUE_KEY_SIZE, &d, &error), CAIRN_IO);
-    assert_non_null(strstr(error.message, VALUE_TABLE_NAME));
-    value_writer_abort(w);
-    assert_int_equal(value_box_files(&f), 0);
+    assert_damaged_spill_fails(&f, value, size, NULL);
     free(value);
     value_box_close(&f);
 }
@@ -161,25 +124,16 @@ static void every_other_length_of_the_file_is_refused(void **state) {
     value_box_open(&f, sim_new(1));
     uint8_t *value = value_make(100), buf[100];
     value_descriptor d = value_box_write(&f, value, 100);
-    size_t size;
-    uint8_t *bytes = sim_file_read(f.disk, VALUE_STORE, VALUE_NAME, &size);
-    value_file *file;
-    cairn_error error;
-    for (size_t length = 0; length <= size + 64; length += length < size - 200 ? 37 : 1) {
-        if (length == size) continue;
-        assert_true(sim_file_resize(f.disk, VALUE_STORE, VALUE_NAME, length));
-        assert_value_damaged(value_file_open(&file, &f.env, &d, &error), &error);
-        sim_file_write(f.disk, VALUE_STORE, VALUE_NAME, bytes, size);
-    }
+    assert_other_lengths_are_refused(&f, &d);
     /* Cut while it is open. */
     const void *data;
-    file = value_box_file(&f, &d);
+    cairn_error error;
+    value_file *file = value_box_file(&f, &d);
     assert_true(sim_file_resize(f.disk, VALUE_STORE, VALUE_NAME, VALUE_FILE_DATA_OFFSET + 50));
     assert_value_damaged(value_file_read(file, buf, 100, 0, &error), &error);
     assert_value_damaged(value_file_map(file, &data, &error), &error);
     assert_value_damaged(value_verify_all(file, NULL, &error), &error);
     value_file_close(file);
-    free(bytes);
     free(value);
     value_box_close(&f);
 }

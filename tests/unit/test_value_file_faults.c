@@ -1,7 +1,7 @@
 /* Value files that are aborted or refused, or while calls of the disk fail and the power is cut: a value is whole or
  * its writing failed, and nothing is left of what failed. */
 #include "src/base/status.h"
-#include "tests/support/value_box.h"
+#include "tests/support/value_damage.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -1,7 +1,6 @@
 /* Value files in compressed frames: what goes in comes out at every edge, only what is worth it is compressed, and a
  * range read touches only its frames. */
 #include "src/base/codec.h"
-#include "src/os/os_thread.h"
 #include "tests/support/os_wrap.h"
 #include "tests/support/real_folder.h"
 #include "tests/support/value_box.h"
@@ -352,46 +351,15 @@ static void verification_tells_how_far_it_is_and_can_be_cancelled(void **state) 
 
 /* ---- Threads ---- */
 
-typedef struct reading {
-    value_file *file;
-    const uint8_t *value;
-    size_t size;
-    uint64_t seed, wrong;
-} reading;
-
-static void *read_much(void *arg) {
-    reading *r = arg;
-    uint8_t *buf = malloc(MIB);
-    for (int i = 0; i < 100; i++) {
-        r->seed = r->seed * 6364136223846793005u + 1442695040888963407u;
-        size_t offset = (size_t)((r->seed >> 11) % (r->size - MIB)), length = (size_t)((r->seed >> 33) % MIB);
-        if (value_file_read(r->file, buf, length, offset, NULL) != CAIRN_OK ||
-            memcmp(buf, r->value + offset, length) != 0)
-            r->wrong++;
-    }
-    free(buf);
-    return NULL;
-}
-
 static void many_threads_read_one_open_file(void **state) {
     (void)state;
-    enum { THREADS = 4 };
     value_box f;
     value_box_open(&f, sim_new(1));
     const size_t size = PAGE_BYTES + 5 * MIB;
     uint8_t *value = value_make_kind(VALUE_MIXED, size);
     value_descriptor d = value_box_pack(&f, value, size);
     value_file *file = value_box_file(&f, &d);
-    reading readings[THREADS];
-    os_thread threads[THREADS];
-    for (uint64_t i = 0; i < THREADS; i++) {
-        readings[i] = (reading){.file = file, .value = value, .size = size, .seed = i + 1};
-        assert_int_equal(os_thread_start(&threads[i], read_much, &readings[i]), 0);
-    }
-    for (int i = 0; i < THREADS; i++) {
-        os_thread_join(&threads[i]);
-        assert_int_equal(readings[i].wrong, 0);
-    }
+    assert_value_reads_in_threads(file, value, size, 100, MIB);
     value_file_close(file);
     free(value);
     value_box_close(&f);

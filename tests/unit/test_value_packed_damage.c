@@ -2,7 +2,7 @@
  * beyond what is there or gives a wrong value, and what is refused is named. */
 #include "src/base/codec.h"
 #include "tests/support/rung.h"
-#include "tests/support/value_box.h"
+#include "tests/support/value_damage.h"
 #include "vlog/value_format.h"
 
 #include <setjmp.h>
@@ -77,26 +77,11 @@ static void damage_in_any_frame_of_a_long_value_is_named(void **state) {
     (void)state;
     specimen s;
     specimen_open(&s, VALUE_MIXED, 43 * MIB + 9);
-    uint8_t *buf = malloc(s.size);
     value_file *file = value_box_file(&s.box, &s.d);
     const uint64_t frames[] = {0, 1, 3, 4, 100, 339, 340, 341, 679, 680, 688};
-    for (size_t i = 0; i < sizeof frames / sizeof *frames; i++) {
-        uint64_t begin = frames[i] * FRAME_BYTES, at = offset_of(&s, frames[i]);
-        cairn_error error;
-        assert_true(sim_file_poke(s.box.disk, VALUE_STORE, VALUE_NAME, at + 3, 0x20));
-        assert_value_damaged(value_file_read(file, buf, s.size, 0, &error), &error);
-        assert_int_equal(error.offset, at);
-        assert_value_damaged(value_file_read(file, buf, 1, begin + 7, &error), &error);
-        assert_int_equal(error.offset, at);
-        assert_value_damaged(value_verify_all(file, NULL, &error), &error);
-        assert_int_equal(error.offset, at);
-        if (begin > 0)
-            assert_int_equal(value_file_read(file, buf, 70000, begin > 70000 ? begin - 70000 : 0, &error),
-                             begin >= 70000 ? CAIRN_OK : CAIRN_CORRUPT);
-        assert_true(sim_file_poke(s.box.disk, VALUE_STORE, VALUE_NAME, at + 3, 0x20));
-    }
+    for (size_t i = 0; i < sizeof frames / sizeof *frames; i++)
+        assert_damaged_frame_is_named(&s.box, &s.d, file, frames[i], offset_of(&s, frames[i]));
     value_file_close(file);
-    free(buf);
     specimen_close(&s);
 }
 
@@ -104,18 +89,7 @@ static void pages_of_the_table_in_another_order_are_refused(void **state) {
     (void)state;
     specimen s;
     specimen_open(&s, VALUE_TEXT, 2 * PAGE_FRAMES * FRAME_BYTES);
-    uint8_t page[VALUE_TABLE_PAGE_BYTES], byte;
-    memcpy(page, page_of(&s, s.bytes, 0), sizeof page);
-    memcpy(page_of(&s, s.bytes, 0), page_of(&s, s.bytes, 1), sizeof page);
-    memcpy(page_of(&s, s.bytes, 1), page, sizeof page);
-    sim_file_write(s.box.disk, VALUE_STORE, VALUE_NAME, s.bytes, s.file_size);
-    value_file *file = value_box_file(&s.box, &s.d);
-    cairn_error error;
-    for (uint64_t i = 0; i < 2; i++) {
-        assert_value_damaged(value_file_read(file, &byte, 1, i * PAGE_FRAMES * FRAME_BYTES, &error), &error);
-        assert_int_equal(error.offset, s.d.table_offset + i * VALUE_TABLE_PAGE_BYTES);
-    }
-    value_file_close(file);
+    assert_exchanged_pages_are_refused(&s.box, &s.d, PAGE_FRAMES);
     specimen_close(&s);
 }
 
@@ -126,16 +100,7 @@ static void a_spilled_table_that_was_damaged_fails_the_value(void **state) {
     const size_t size = 22 * MIB;
     uint8_t *value = value_make_kind(VALUE_TEXT, size);
     const pack_options packing = {.level = 0};
-    value_writer *w;
-    value_descriptor d;
-    cairn_error error;
-    assert_int_equal(value_writer_open(&w, &f.env, VALUE_ID, 1, &packing, NULL), CAIRN_OK);
-    assert_int_equal(value_writer_write(w, value, size, NULL), CAIRN_OK);
-    assert_true(sim_file_poke(f.disk, VALUE_STORE, VALUE_TABLE_NAME, 2000, 1));
-    assert_int_equal(value_writer_finish(w, VALUE_KEY, VALUE_KEY_SIZE, &d, &error), CAIRN_IO);
-    assert_non_null(strstr(error.message, VALUE_TABLE_NAME));
-    value_writer_abort(w);
-    assert_int_equal(value_box_files(&f), 0);
+    assert_damaged_spill_fails(&f, value, size, &packing);
     free(value);
     value_box_close(&f);
 }
@@ -144,17 +109,11 @@ static void every_other_length_of_the_file_is_refused(void **state) {
     (void)state;
     specimen s;
     specimen_open(&s, VALUE_TEXT, 1500);
-    uint8_t buf[1500];
-    value_file *file;
-    cairn_error error;
-    for (size_t length = 0; length <= s.file_size + 64; length += length < s.file_size - 200 ? 37 : 1) {
-        if (length == s.file_size) continue;
-        assert_true(sim_file_resize(s.box.disk, VALUE_STORE, VALUE_NAME, length));
-        assert_value_damaged(value_file_open(&file, &s.box.env, &s.d, &error), &error);
-        sim_file_write(s.box.disk, VALUE_STORE, VALUE_NAME, s.bytes, s.file_size);
-    }
+    assert_other_lengths_are_refused(&s.box, &s.d);
     /* Cut while it is open, in the frames and behind them. */
-    file = value_box_file(&s.box, &s.d);
+    uint8_t buf[1500];
+    cairn_error error;
+    value_file *file = value_box_file(&s.box, &s.d);
     for (uint64_t cut = VALUE_FILE_DATA_OFFSET; cut < s.d.table_offset + 100; cut += 1000) {
         assert_true(sim_file_resize(s.box.disk, VALUE_STORE, VALUE_NAME, cut));
         assert_value_damaged(value_file_read(file, buf, s.size, 0, &error), &error);
