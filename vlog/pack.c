@@ -21,6 +21,7 @@ struct packer {
     pool decoders; /* ZSTD_DCtx */
     /* Bytes that may be tried in vain. Above 0: what the probe approves of is tried. ACCOUNT_FULL: everything is. */
     _Alignas(64) _Atomic int64_t account;
+    _Atomic uint32_t refused; /* values or frames in a row that the probe refused, or that were not looked at since */
 };
 
 /* ---- Contexts ---- */
@@ -91,7 +92,7 @@ static int64_t encode_frame(ZSTD_CCtx *encoder, const uint8_t *frame, size_t siz
 #define ACCOUNT_APPROVED ((int64_t)4 << 20) /* after a success */
 #define ACCOUNT_FULL (ACCOUNT_APPROVED + ((int64_t)64 << 10))
 #define CALL_BYTES ((int64_t)8 << 10)
-#define PAYING_IN 256
+#define PAYING_IN 1024
 
 /* A value of this size passes. Whether it is to be tried. */
 static bool account_pay_in(packer *p, uint64_t size, bool approved) {
@@ -107,9 +108,27 @@ static void account_failure(packer *p, uint64_t bytes_in_vain) {
 }
 
 static void account_success(packer *p) {
+    atomic_store_explicit(&p->refused, 0, memory_order_relaxed);
     int64_t account = atomic_load_explicit(&p->account, memory_order_relaxed);
     if (account < ACCOUNT_APPROVED) atomic_store_explicit(&p->account, ACCOUNT_APPROVED, memory_order_relaxed);
 }
+
+/* ---- Rest ---- */
+
+/* Looking costs as well: what is sampled is seldom in the cache. After so many refusals in a row only one value in
+ * LOOK_ONE_IN is looked at, until the probe approves of one. */
+#define RESTS_AFTER 64u
+#define LOOK_ONE_IN 8u
+
+/* Counts a value that is about to be looked at as refused; true: it is, unseen. */
+static bool rests(packer *p) {
+    uint32_t refused = atomic_load_explicit(&p->refused, memory_order_relaxed);
+    uint32_t next = refused < UINT32_MAX ? refused + 1 : RESTS_AFTER;
+    atomic_store_explicit(&p->refused, next, memory_order_relaxed);
+    return refused >= RESTS_AFTER && refused % LOOK_ONE_IN != 0;
+}
+
+static void approve(packer *p) { atomic_store_explicit(&p->refused, 0, memory_order_relaxed); }
 
 /* ---- Packers ---- */
 
@@ -224,7 +243,8 @@ int pack_value(packer *p, const pack_options *options, const void *value, uint64
     *out = (packed){.codec = CODEC_RAW};
     packing w = {.value = value, .size = size, .out.frames = frames_of(size)};
     if (size < PACK_PROBE_BYTES_MIN || (w.limit = value_limit(size, w.out.frames)) == 0) return CAIRN_OK;
-    w.approved = probe_value(value, size, size - w.limit);
+    w.approved = !rests(p) && probe_value(value, size, size - w.limit);
+    if (w.approved) approve(p);
     if (!account_pay_in(p, size, w.approved)) return CAIRN_OK;
     int rc = pack_tried(p, &w, options->level, size <= DICTIONARY_VALUE_MAX ? options->dictionary : NULL);
     if (w.out.codec != CODEC_RAW) {
@@ -245,7 +265,10 @@ void packed_release(packed *v) {
 
 uint32_t pack_frame(packer *p, const pack_options *options, const void *frame, size_t size, void *out) {
     CHECK(size <= FRAME_BYTES);
-    if (size < PACK_PROBE_BYTES_MIN || !account_pay_in(p, size, pack_probe(frame, size))) return (uint32_t)size;
+    if (size < PACK_PROBE_BYTES_MIN) return (uint32_t)size;
+    bool approved = !rests(p) && pack_probe(frame, size);
+    if (approved) approve(p);
+    if (!account_pay_in(p, size, approved)) return (uint32_t)size;
     ZSTD_CCtx *encoder;
     if (encoder_prepare(p, options->level, NULL, &encoder) != CAIRN_OK) return (uint32_t)size;
     int64_t length = encode_frame(encoder, frame, size, out, frame_limit(size));
