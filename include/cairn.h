@@ -108,7 +108,9 @@ typedef struct cairn_options {
     int compression;           /* CAIRN_COMPRESSION_*: of what this handle writes; everything stored can be read */
     int compression_level;     /* zstd's, also a negative one; 0: a fast one. Outside zstd's range: CAIRN_INVALID */
     uint32_t sync_interval_ms; /* 0: 200 */
-    double max_space_amp;      /* 0: default; kept for compaction, which this version does not have */
+    /* The store's own thread compacts when the bytes on disk come near max_space_amp * (live + pinned bytes) + the
+     * larger of 8 MiB and two segments. 0: 1.25. Not with no_background. Below 1.05, or not a number: CAIRN_INVALID. */
+    double max_space_amp;
     /* Quota on live_bytes (see cairn_stats): a put that would raise them above it is CAIRN_FULL and changes nothing.
      * Deletes and values that get smaller go through. Expired keys count until they are noticed, at the latest by the
      * put that would fail. What the disk holds besides, dead records, is bounded by compaction. 0: no quota. */
@@ -281,6 +283,31 @@ CAIRN_API int cairn_sync(cairn *store, cairn_error *error);
 /* Syncs and writes the index, so that an open replays only what comes after. Done in the background when due. */
 CAIRN_API int cairn_checkpoint(cairn *store, cairn_error *error);
 
+typedef struct cairn_compact_options {
+    uint32_t struct_size;
+    bool full;    /* all garbage, however little of it a segment has; deletions that nothing needs any more as well */
+    bool dry_run; /* only counts: bytes_scanned what would be read, bytes_moved and bytes_freed about what would be */
+    double min_garbage_ratio;  /* a segment with less is left alone; 0: a fifth. Above 1, negative: CAIRN_INVALID */
+    uint64_t bytes_per_second; /* looked at; 0: no limit */
+    /* Bytes of the segments that were chosen; `total` may grow. Non-zero: CAIRN_CANCELLED, with nothing lost: what was
+     * moved so far stays moved. Must not call back into the store. */
+    int (*progress)(const cairn_progress *progress, void *ctx);
+    void *ctx;
+} cairn_compact_options;
+typedef struct cairn_compact_result {
+    uint32_t struct_size;
+    uint64_t bytes_scanned; /* of segments that were emptied, or looked at */
+    uint64_t bytes_moved;   /* written again */
+    uint64_t bytes_freed;   /* of files that were removed */
+} cairn_compact_result;
+/* Gives dead space back: segments without anything live go, of others the live records are moved together. Also what
+ * the store's own thread would do, at once. Reads, writes, snapshots and scans go on; what they hold stays until the
+ * next compaction. Needs free space for a segment. Versions stay. Fills *result also on failure.
+ * CAIRN_CANCELLED; CAIRN_FULL; CAIRN_IO; CAIRN_CORRUPT: all was done but for segments in which something is damaged,
+ * which stay as they are. */
+CAIRN_API int cairn_compact(cairn *store, const cairn_compact_options *options, cairn_compact_result *result,
+                            cairn_error *error);
+
 typedef struct cairn_train_options {
     uint32_t struct_size;
     uint32_t dictionary_bytes; /* 0: 110 KiB; 256 bytes to 1 MiB */
@@ -324,7 +351,7 @@ typedef struct cairn_stats {
     uint64_t keys;
     uint64_t live_bytes;      /* allocated bytes of records that hold a key's newest value */
     uint64_t dead_bytes;      /* bytes of the log that compaction could give back */
-    uint64_t pinned_bytes;    /* superseded, but an open snapshot still sees it */
+    uint64_t pinned_bytes;    /* superseded, but an open snapshot or scan still sees it */
     uint64_t allocated_bytes; /* bytes that the store's files take on disk (blocks, not lengths) */
     uint64_t index_bytes;     /* memory of the hash index, of times to live and of what snapshots keep */
     uint64_t cache_bytes;     /* memory that holds values, with its tables */
@@ -337,6 +364,7 @@ typedef struct cairn_stats {
     uint64_t expiring_keys;   /* keys that have a time to live */
     uint64_t snapshots;       /* open ones */
     uint64_t snapshot_age_ms; /* of the oldest; 0: none is open */
+    uint64_t scans;           /* open ones, which keep what they list like a snapshot */
 } cairn_stats;
 CAIRN_API int cairn_stats_get(cairn *store, cairn_stats *stats, cairn_error *error);
 

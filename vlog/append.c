@@ -162,6 +162,7 @@ static void group_commit(vlog *log, const group *g) {
             (vlog_appended){q->header.place, q->header.version, segment_location(s, q->offset, q->header.units, kind)};
     }
     atomic_fetch_add(&log->appended_bytes, g->end - atomic_load(&s->end));
+    atomic_fetch_add(&log->record_bytes, g->end - atomic_load(&s->end));
     atomic_store(&s->end, g->end);
     atomic_store(&log->next_version, g->version);
     atomic_store(&log->next_place, g->place);

@@ -39,16 +39,27 @@ int vlog_create(os_dir *dir, const uint8_t store_id[16], uint64_t salt, cairn_er
     return rc;
 }
 
+void vlog_set_end(vlog *log, segment *s, uint64_t end) {
+    atomic_fetch_add(&log->record_bytes, end - atomic_load(&s->end));
+    atomic_store(&s->end, end);
+}
+
 static int load_segments(vlog *log, cairn_error *error) {
     for (size_t i = 0; i < log->manifest.count; i++) {
         int rc = vlog_segments_reserve(log, error);
+        if (rc == CAIRN_OK) rc = vlog_compacted_reserve(log, error);
         if (rc != CAIRN_OK) return rc;
         segment *s = segment_new(&log->manifest.segments[i], log->options.salt, log->options.no_windows);
         if (s == NULL || segment_map_add(&log->map, s) != CAIRN_OK) {
             segment_free(s);
             return status_set(error, CAIRN_NO_MEMORY, "no memory for %zu segments", log->manifest.count);
         }
-        log->segments[log->count++] = s;
+        if (s->compacted) {
+            log->compacted[log->compacted_count++] = s;
+        } else {
+            log->segments[log->count++] = s;
+        }
+        atomic_fetch_add(&log->record_bytes, atomic_load(&s->end) - SEGMENT_DATA_OFFSET);
     }
     return CAIRN_OK;
 }
@@ -59,6 +70,7 @@ int vlog_open(vlog **out, const vlog_options *options, cairn_error *error) {
     if (log == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory for the value log");
     log->options = *options;
     log->env = (value_file_env){.dir = options->dir, .store_id = log->options.store_id, .salt = options->salt};
+    os_mutex_init(&log->maintain_lock);
     os_mutex_init(&log->append_lock);
     os_mutex_init(&log->manifest_lock);
     os_mutex_init(&log->sync_lock);
@@ -96,10 +108,11 @@ failed:
 
 void vlog_close(vlog *log) {
     if (log == NULL) return;
-    for (size_t i = 0; i < log->count; i++) {
-        segment_free(log->segments[i]);
+    for (size_t i = 0; i < vlog_segment_count(log); i++) {
+        segment_free(vlog_segment_at(log, i));
     }
     free(log->segments);
+    free(log->compacted);
     footer_builder_release(&log->builder);
     manifest_release(&log->manifest);
     segment_map_release(&log->map);
@@ -113,6 +126,7 @@ void vlog_close(vlog *log) {
     os_mutex_destroy(&log->sync_lock);
     os_mutex_destroy(&log->manifest_lock);
     os_mutex_destroy(&log->append_lock);
+    os_mutex_destroy(&log->maintain_lock);
     free(log);
 }
 
@@ -149,30 +163,65 @@ int vlog_new_file_id(vlog *log, uint64_t *id, cairn_error *error) {
 
 /* ---- Accounting ---- */
 
+static uint64_t bytes_of(location where) { return location_units(where) * UNIT_BYTES; }
+
 void vlog_live_add(vlog *log, location where) {
     segment *s = segment_map_find(&log->map, location_address(where));
-    if (s != NULL) atomic_fetch_add(&s->live, location_units(where) * UNIT_BYTES);
+    uint64_t bytes = bytes_of(where);
+    if (s == NULL) return;
+    atomic_fetch_add(&s->live, bytes);
+    atomic_fetch_add(&log->live_bytes, bytes);
+    if (bytes >= RECORD_BLOCK_ALIGNED_BYTES) atomic_fetch_add(&log->live_large_bytes, bytes);
 }
 
 void vlog_live_subtract(vlog *log, location where) {
     segment *s = segment_map_find(&log->map, location_address(where));
-    if (s != NULL) atomic_fetch_sub(&s->live, location_units(where) * UNIT_BYTES);
+    uint64_t bytes = bytes_of(where);
+    if (s == NULL) return;
+    atomic_fetch_sub(&log->live_bytes, bytes);
+    if (bytes >= RECORD_BLOCK_ALIGNED_BYTES) atomic_fetch_sub(&log->live_large_bytes, bytes);
+    atomic_fetch_sub(&s->live, bytes); /* last: then the segment may go */
 }
 
 void vlog_live_clear(vlog *log) {
-    for (size_t i = 0; i < log->count; i++) {
-        atomic_store(&log->segments[i]->live, 0);
+    for (size_t i = 0; i < vlog_segment_count(log); i++) {
+        atomic_store(&vlog_segment_at(log, i)->live, 0);
     }
+    atomic_store(&log->live_bytes, 0);
+    atomic_store(&log->live_large_bytes, 0);
+}
+
+void vlog_held_add(vlog *log, location where) {
+    segment *s = segment_map_find(&log->map, location_address(where));
+    if (s != NULL) atomic_fetch_add(&s->held_bytes, bytes_of(where));
+}
+
+void vlog_held_subtract(vlog *log, location where) {
+    segment *s = segment_map_find(&log->map, location_address(where));
+    if (s != NULL) atomic_fetch_sub(&s->held_bytes, bytes_of(where));
+}
+
+segment *vlog_hold(const vlog_head *head) {
+    atomic_fetch_add(&head->segment->holds, 1);
+    return head->segment;
+}
+
+void vlog_release(segment *held) {
+    if (held != NULL) atomic_fetch_sub(&held->holds, 1);
 }
 
 vlog_usage vlog_usage_get(vlog *log) {
-    vlog_usage usage = {0};
     os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
-    usage.segments = log->count;
-    for (size_t i = 0; i < log->count; i++) {
-        usage.record_bytes += atomic_load(&log->segments[i]->end) - SEGMENT_DATA_OFFSET;
-        usage.live_bytes += atomic_load(&log->segments[i]->live);
-    }
+    vlog_usage usage = {.segments = vlog_segment_count(log)};
     os_mutex_unlock(&log->append_lock);
+    usage.live_bytes = atomic_load(&log->live_bytes);
+    usage.record_bytes = atomic_load(&log->record_bytes);
     return usage;
 }
+
+uint64_t vlog_dead_bytes(const vlog *log) {
+    uint64_t live = atomic_load(&log->live_bytes), all = atomic_load(&log->record_bytes);
+    return all - min_u64(all, live);
+}
+
+uint64_t vlog_live_large_bytes(const vlog *log) { return atomic_load(&log->live_large_bytes); }

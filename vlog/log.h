@@ -1,6 +1,7 @@
 /* The value log: append, sync, read, walk, recover. Format: vlog/FORMAT.md.
  *
  * Locks, in the order in which they are taken (a stripe of the hash index comes before all of them):
+ *   maintain  who seals full segments or takes sealed ones out of the log: one at a time
  *   append    the end of the log: active segment, spare, footer under way, next place and version, the list of full
  *             segments; held over the write of a record, so records reach the file in the order of their places
  *   manifest  the manifest and its replacement; a few milliseconds of syncs
@@ -156,10 +157,13 @@ uint64_t vlog_appended_bytes(const vlog *log); /* bytes of records ever appended
 bool vlog_failed(const vlog *log);
 void vlog_sync_failed(vlog *log); /* a sync of a value file failed: that is final as well */
 
-/* Upkeep, by one thread at a time: seals full segments that are synced, prepares the next segment when the active one
+/* Upkeep: seals full segments that are synced, prepares the next segment when the active one
  * has taken an eighth of its target. Cheap when there is nothing to do. */
 int vlog_maintain(vlog *log, cairn_error *error);
 bool vlog_upkeep_due(const vlog *log); /* there is something to do; no lock */
+/* Seals the active segment, durably, when it has that many bytes of records and that share of garbage; the log goes on
+ * in another. Full segments are sealed in any case. */
+int vlog_seal_active(vlog *log, uint64_t least, double garbage_ratio, cairn_error *error);
 
 /* An id for a new value file, never used before. */
 int vlog_new_file_id(vlog *log, uint64_t *id, cairn_error *error);
@@ -220,10 +224,21 @@ void vlog_live_add(vlog *log, location where);      /* the index names it now */
 void vlog_live_subtract(vlog *log, location where); /* and now no more */
 void vlog_live_clear(vlog *log);                    /* nothing is live: before a recount */
 
+/* Only snapshots still see it, and when they do not any more. A segment with such records stays. Stripe held. */
+void vlog_held_add(vlog *log, location where);
+void vlog_held_subtract(vlog *log, location where);
+/* A record is open (as a reader or a view has it), so its segment stays. The caller is inside the epoch in which it
+ * found the record. Released anywhere, once. */
+segment *vlog_hold(const vlog_head *head);
+void vlog_release(segment *held); /* NULL is nothing */
+
 typedef struct vlog_usage {
     uint64_t segments, record_bytes, live_bytes;
 } vlog_usage;
 vlog_usage vlog_usage_get(vlog *log);
+uint64_t vlog_dead_bytes(const vlog *log); /* of records; any thread, no lock */
+/* Of the live bytes, those in records that begin on blocks. */
+uint64_t vlog_live_large_bytes(const vlog *log);
 
 /* ---- Verification ---- */
 

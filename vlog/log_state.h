@@ -33,12 +33,14 @@ struct vlog {
 
     _Atomic(append_request *) waiting; /* appends that whoever holds the append lock does as well; see append.c */
     os_mutex append_lock;
-    atomic_uint append_sleepers;               /* that wait for it */
-    os_cond prepared;                          /* append: `preparing` became false */
-    os_cond served;                            /* append: requests of onlookers may be done */
-    size_t onlookers;                          /* append: threads that wait for a request that another one took */
-    segment **segments;                        /* append: all, by id, which is the order of their places */
-    size_t count, capacity;                    /* append */
+    atomic_uint append_sleepers;                /* that wait for it */
+    os_cond prepared;                           /* append: `preparing` became false */
+    os_cond served;                             /* append: requests of onlookers may be done */
+    size_t onlookers;                           /* append: threads that wait for a request that another one took */
+    segment **segments;                         /* append: the append order, by id, which is the order of places */
+    size_t count, capacity;                     /* append */
+    segment **compacted;                        /* append: those that compaction wrote, by id */
+    size_t compacted_count, compacted_capacity; /* append */
     segment *active;                           /* append: NULL before the first append; always the last but the spare */
     segment *spare;                            /* append: created ahead, empty */
     bool preparing;                            /* append: upkeep is creating the spare */
@@ -47,6 +49,10 @@ struct vlog {
     footer_builder builder;                    /* append: of the active segment */
     _Atomic uint64_t next_place, next_version; /* written under append */
     _Atomic uint64_t appended_bytes;           /* written under append */
+    _Atomic uint64_t record_bytes;             /* of all segments */
+    _Atomic uint64_t live_bytes, live_large_bytes; /* sums of what the index names; see vlog_live_add */
+
+    os_mutex maintain_lock; /* held by who seals full segments or takes sealed ones out; before append */
 
     os_mutex manifest_lock;
     manifest manifest;                /* manifest */
@@ -65,6 +71,12 @@ struct vlog {
 void vlog_say(const vlog *log, int level, const char *format, ...) __attribute__((format(printf, 3, 4)));
 int vlog_fail(vlog *log);                   /* marks the log failed; CAIRN_FAILED */
 int vlog_refuse_failed(cairn_error *error); /* the error of a failed log */
+
+/* All segments, those of the append order first; append lock held, or one thread. */
+static inline size_t vlog_segment_count(const vlog *log) { return log->count + log->compacted_count; }
+static inline segment *vlog_segment_at(const vlog *log, size_t i) {
+    return i < log->count ? log->segments[i] : log->compacted[i - log->count];
+}
 
 /* roll.c; append lock held */
 int vlog_segments_reserve(vlog *log, cairn_error *error);
@@ -103,8 +115,17 @@ void vlog_load_current_dictionary(vlog *log);
 /* sync.c: syncs whatever may need it, footers included, also when no record is waiting. */
 int vlog_sync_files(vlog *log, cairn_error *error);
 
-/* recover.c: reads and checks the trailer of a file of that size: 1 usable, 0 damaged or none, or a code. */
+/* entries.c: the footer's entry of the record that a walker is on, but for the id of a value file. */
+struct walker;
+footer_entry vlog_entry_of(const vlog *log, const struct walker *w);
+/* entries.c: reads and checks the trailer of a file of that size: 1 usable, 0 damaged or none, or a code. */
 int vlog_read_trailer(const segment *s, os_file *file, uint64_t file_size, footer_trailer *t, cairn_error *error);
+
+/* log.c: how far the records of an open segment go, found out at the opening. */
+void vlog_set_end(vlog *log, segment *s, uint64_t end);
+
+/* compacted.c: room for one more compacted segment. Append lock held. */
+int vlog_compacted_reserve(vlog *log, cairn_error *error);
 
 /* The kind of a record's location. */
 static inline location_kind vlog_kind_of(uint8_t type, uint8_t flags) {

@@ -30,10 +30,13 @@ int manifest_reserve(manifest *m) {
 
 manifest_segment *manifest_add(manifest *m, const manifest_segment *segment) {
     CHECK(m->count < m->capacity);
-    CHECK(m->count == 0 || segment->id > m->segments[m->count - 1].id);
-    manifest_segment *added = &m->segments[m->count++];
-    *added = *segment;
-    return added;
+    size_t at = m->count++;
+    for (; at > 0 && m->segments[at - 1].id > segment->id; at--) {
+        m->segments[at] = m->segments[at - 1];
+    }
+    CHECK(at == 0 || m->segments[at - 1].id < segment->id);
+    m->segments[at] = *segment;
+    return &m->segments[at];
 }
 
 manifest_segment *manifest_find(manifest *m, uint64_t id) {
@@ -117,8 +120,8 @@ static bool find_gap(const run *runs, size_t count, uint64_t granules, uint64_t 
 int manifest_place_run(const manifest *m, uint64_t granules, uint64_t *base_granule) {
     CHECK(granules > 0);
     if (granules > GRANULE_COUNT) return CAIRN_FULL;
-    uint64_t start = 0;
-    if (m->count > 0) {
+    uint64_t start = m->next_granule;
+    if (start == 0 && m->count > 0) {
         const manifest_segment *youngest = &m->segments[m->count - 1];
         start = youngest->base_granule + youngest->granules;
     }
@@ -132,4 +135,8 @@ int manifest_place_run(const manifest *m, uint64_t granules, uint64_t *base_gran
                  find_gap(runs, m->count, granules, 0, start, base_granule);
     free(runs);
     return found ? CAIRN_OK : CAIRN_FULL;
+}
+
+void manifest_run_taken(manifest *m, uint64_t base_granule, uint64_t granules) {
+    if ((m->features & FEATURE_COMPACTED) != 0) m->next_granule = base_granule + granules;
 }

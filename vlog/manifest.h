@@ -12,6 +12,7 @@
 #define GRANULE_COUNT ((uint64_t)1 << 26) /* of the whole address space */
 
 enum { SEGMENT_OPEN = 1, SEGMENT_SEALED = 2 };
+#define SEGMENT_COMPACTED 1u /* flag: what compaction moved there, not a part of the append order */
 
 /* Bits of the incompatible features: each is set durably before the first record that it stands for is written, so a
  * build that does not know it refuses the store instead of misreading it. */
@@ -19,18 +20,23 @@ enum { SEGMENT_OPEN = 1, SEGMENT_SEALED = 2 };
 #define FEATURE_DICTIONARY ((uint64_t)2) /* codec 2, and dictionary files */
 #define FEATURE_EXPIRES ((uint64_t)4)    /* records with an expiry */
 #define FEATURE_BATCH ((uint64_t)8)      /* parts of batches, and COMMIT */
-#define FEATURES_KNOWN (FEATURE_ZSTD | FEATURE_DICTIONARY | FEATURE_EXPIRES | FEATURE_BATCH)
+#define FEATURE_COMPACTED ((uint64_t)16) /* compacted segments, and segments that are gone */
+#define FEATURES_KNOWN (FEATURE_ZSTD | FEATURE_DICTIONARY | FEATURE_EXPIRES | FEATURE_BATCH | FEATURE_COMPACTED)
 
 typedef struct manifest_segment {
     uint64_t id, generation, base_granule, granules;
     uint32_t state;
+    uint32_t flags;
     uint64_t sealed_size, trailer_checksum, first_place, end_place, lowest_version, record_end; /* of a sealed one */
+    uint64_t kept, gaps; /* of a compacted one: bytes of tombstones in it, and of SKIPs */
 } manifest_segment;
 
 typedef struct manifest {
     uint8_t store_id[16];
     uint64_t features, compatible_features, sequence, reclaim_epoch, next_id, version_ceiling, durable_place;
     uint64_t dictionary;        /* id of the dictionary for new values; 0: none */
+    uint64_t reclaimed_place;   /* records of the append order below it may be gone; 0: all are there */
+    uint64_t next_granule;      /* where the next run is looked for first; 0: behind the youngest segment */
     manifest_segment *segments; /* ascending id; owned */
     size_t count, capacity;
 } manifest;
@@ -48,13 +54,15 @@ int manifest_store(manifest *m, os_dir *dir, uint64_t salt, bool *sync_failed, c
 
 /* Room for one more segment, so that the next manifest_add does not fail: CAIRN_OK or CAIRN_NO_MEMORY. */
 int manifest_reserve(manifest *m);
-manifest_segment *manifest_add(manifest *m, const manifest_segment *segment); /* id above all others */
+manifest_segment *manifest_add(manifest *m, const manifest_segment *segment); /* its id is not there yet */
 void manifest_remove(manifest *m, uint64_t id);
 manifest_segment *manifest_find(manifest *m, uint64_t id); /* NULL when absent */
 
-/* A free run of granules, next fit from where the youngest segment ends. CAIRN_FULL when the address space has none;
- * CAIRN_NO_MEMORY. */
+/* A free run of granules, next fit. Where segments go as well, next_granule sees to it that addresses are not used
+ * again before all others were. CAIRN_FULL when the address space has none; CAIRN_NO_MEMORY. */
 int manifest_place_run(const manifest *m, uint64_t granules, uint64_t *base_granule);
+/* The run is taken; to be undone by setting next_granule to what it was. */
+void manifest_run_taken(manifest *m, uint64_t base_granule, uint64_t granules);
 /* Sets *id to a segment whose run overlaps another's, or 0. Every run lies in the address space. CAIRN_OK or
  * CAIRN_NO_MEMORY. */
 int manifest_find_overlap(const manifest *m, uint64_t *id);

@@ -5,6 +5,7 @@
 #include "src/base/check.h"
 #include "src/base/checksum.h"
 #include "src/base/codec.h"
+#include "src/base/location.h"
 #include "src/base/status.h"
 #include "vlog/footer.h"
 #include "vlog/manifest.h"
@@ -36,7 +37,9 @@ enum header_field {
     AT_VERSION_CEILING = 80,
     AT_SEGMENT_COUNT = 88,
     AT_DURABLE_PLACE = 96,
-    AT_DICTIONARY = 104 /* with its feature bit, else reserved */
+    AT_DICTIONARY = 104,      /* with its feature bit, else reserved */
+    AT_RECLAIMED_PLACE = 112, /* likewise */
+    AT_NEXT_GRANULE = 120     /* likewise */
 };
 
 enum segment_field {
@@ -45,12 +48,15 @@ enum segment_field {
     AT_BASE_GRANULE = 16,
     AT_GRANULES = 24,
     AT_STATE = 32,
+    AT_FLAGS = 36,
     AT_SEALED_SIZE = 40,
     AT_TRAILER_CHECKSUM = 48,
     AT_FIRST_PLACE = 56,
     AT_END_PLACE = 64,
     AT_LOWEST_VERSION = 72,
-    AT_RECORD_END = 80
+    AT_RECORD_END = 80,
+    AT_KEPT = 88, /* in units, 4 bytes each */
+    AT_GAPS = 92
 };
 
 /* ---- Codec ---- */
@@ -70,6 +76,8 @@ static void encode_header(uint8_t *out, const manifest *m) {
     le64_put(out + AT_SEGMENT_COUNT, m->count);
     le64_put(out + AT_DURABLE_PLACE, m->durable_place);
     le64_put(out + AT_DICTIONARY, m->dictionary);
+    le64_put(out + AT_RECLAIMED_PLACE, m->reclaimed_place);
+    le64_put(out + AT_NEXT_GRANULE, m->next_granule);
 }
 
 static void encode_segment(uint8_t *out, const manifest_segment *s) {
@@ -78,6 +86,7 @@ static void encode_segment(uint8_t *out, const manifest_segment *s) {
     le64_put(out + AT_BASE_GRANULE, s->base_granule);
     le64_put(out + AT_GRANULES, s->granules);
     le32_put(out + AT_STATE, s->state);
+    le32_put(out + AT_FLAGS, s->flags);
     if (s->state != SEGMENT_SEALED) return;
     le64_put(out + AT_SEALED_SIZE, s->sealed_size);
     le64_put(out + AT_TRAILER_CHECKSUM, s->trailer_checksum);
@@ -85,6 +94,8 @@ static void encode_segment(uint8_t *out, const manifest_segment *s) {
     le64_put(out + AT_END_PLACE, s->end_place);
     le64_put(out + AT_LOWEST_VERSION, s->lowest_version);
     le64_put(out + AT_RECORD_END, s->record_end);
+    le32_put(out + AT_KEPT, (uint32_t)(s->kept / UNIT_BYTES));
+    le32_put(out + AT_GAPS, (uint32_t)(s->gaps / UNIT_BYTES));
 }
 
 /* The file's bytes, malloc'ed; NULL when there is no memory. */
@@ -104,7 +115,8 @@ static manifest_segment decode_segment(const uint8_t *in) {
                           .generation = le64_get(in + AT_GENERATION),
                           .base_granule = le64_get(in + AT_BASE_GRANULE),
                           .granules = le64_get(in + AT_GRANULES),
-                          .state = le32_get(in + AT_STATE)};
+                          .state = le32_get(in + AT_STATE),
+                          .flags = le32_get(in + AT_FLAGS)};
     if (s.state == SEGMENT_SEALED) {
         s.sealed_size = le64_get(in + AT_SEALED_SIZE);
         s.trailer_checksum = le64_get(in + AT_TRAILER_CHECKSUM);
@@ -112,6 +124,8 @@ static manifest_segment decode_segment(const uint8_t *in) {
         s.end_place = le64_get(in + AT_END_PLACE);
         s.lowest_version = le64_get(in + AT_LOWEST_VERSION);
         s.record_end = le64_get(in + AT_RECORD_END);
+        s.kept = le32_get(in + AT_KEPT) * UNIT_BYTES;
+        s.gaps = le32_get(in + AT_GAPS) * UNIT_BYTES;
     }
     return s;
 }
@@ -156,7 +170,9 @@ static int check_header(const uint8_t *in, size_t size, const uint8_t store_id[1
         return damaged(error, AT_SEGMENT_COUNT, "the number of segments does not fit the file's size");
     if (le64_get(in + AT_NEXT_ID) == 0) return damaged(error, AT_NEXT_ID, "impossible next id");
     if (le64_get(in + AT_VERSION_CEILING) == 0) return damaged(error, AT_VERSION_CEILING, "impossible version ceiling");
-    static const unsigned counters[] = {AT_SEQUENCE, AT_NEXT_ID, AT_VERSION_CEILING, AT_DURABLE_PLACE, AT_DICTIONARY};
+    if (le64_get(in + AT_NEXT_GRANULE) > GRANULE_COUNT) return damaged(error, AT_NEXT_GRANULE, "impossible address");
+    static const unsigned counters[] = {AT_SEQUENCE,      AT_NEXT_ID,    AT_VERSION_CEILING,
+                                        AT_DURABLE_PLACE, AT_DICTIONARY, AT_RECLAIMED_PLACE};
     for (size_t i = 0; i < sizeof counters / sizeof counters[0]; i++) {
         if (le64_get(in + counters[i]) >= COUNTER_LIMIT) return damaged(error, counters[i], "impossible counter");
     }
@@ -174,6 +190,9 @@ static const char *segment_fault(const manifest *m, const manifest_segment *s, u
         return "segment outside the address space";
     *at = AT_STATE;
     if (s->state != SEGMENT_OPEN && s->state != SEGMENT_SEALED) return "unknown state of a segment";
+    *at = AT_FLAGS;
+    if ((s->flags & ~SEGMENT_COMPACTED) != 0) return "unknown flags of a segment";
+    if (s->flags != 0 && s->state == SEGMENT_OPEN) return "a compacted segment that is open";
     if (s->state == SEGMENT_OPEN) return NULL;
     *at = AT_SEALED_SIZE;
     if (s->sealed_size < BLOCK_BYTES + FOOTER_TRAILER_BYTES) return "impossible size of a segment";
@@ -216,6 +235,8 @@ static int decode(manifest *m, const uint8_t *in, size_t size, uint64_t salt, ca
     m->next_id = le64_get(in + AT_NEXT_ID);
     m->version_ceiling = le64_get(in + AT_VERSION_CEILING);
     m->durable_place = le64_get(in + AT_DURABLE_PLACE);
+    m->reclaimed_place = le64_get(in + AT_RECLAIMED_PLACE);
+    m->next_granule = le64_get(in + AT_NEXT_GRANULE);
     return decode_segments(m, in, (size_t)le64_get(in + AT_SEGMENT_COUNT), error);
 }
 

@@ -214,6 +214,10 @@ void record_encode_skip(uint8_t out[RECORD_SKIP_HEADER_BYTES], uint64_t units, u
     le64_put(out + AT_CHECKSUM, header_checksum(out, RECORD_SKIP_HEADER_BYTES, seed));
 }
 
+void record_rebind(uint8_t *bytes, uint32_t header_size, uint64_t seed) {
+    le64_put(bytes + AT_CHECKSUM, header_checksum(bytes, header_size, seed));
+}
+
 static void decode_fields(record_header *h, const uint8_t *in) {
     *h = (record_header){.type = in[AT_TYPE],
                          .flags = in[AT_FLAGS],

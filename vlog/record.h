@@ -76,6 +76,9 @@ void record_encode(uint8_t *out, const record_header *header, const void *key, c
 void record_encode_skip(uint8_t out[RECORD_SKIP_HEADER_BYTES], uint64_t units, uint64_t place, uint64_t durable_place,
                         uint64_t seed);
 
+/* Makes an encoded header valid at another place: only its checksum changes. */
+void record_rebind(uint8_t *bytes, uint32_t header_size, uint64_t seed);
+
 /* A record of this type may have these flags. */
 bool record_flags_agree(uint8_t type, uint8_t flags);
 

@@ -21,19 +21,13 @@ static vlog_event event_of(const segment *s, const footer_entry *e) {
                         .expires_at_ms = e->expires_at_ms};
 }
 
-static footer_entry entry_of(const recovery *r, const walker *w) {
-    const record_header *h = &w->header;
-    footer_entry e = footer_entry_of(h, w->offset);
-    if (h->key_size > 0) {
-        const vlog_options *o = &r->log->options;
-        e.hash = key_hash_of(&o->secret, record_key(w->bytes), h->key_size, o->hash_mask);
-    }
-    return e;
-}
+/* Building the index from segments of which some are gone: then parts of batches are, that were moved or dead. */
+static bool has_gaps(const recovery *r) { return r->start.place == 0 && r->log->manifest.reclaimed_place != 0; }
 
 static int deliver_batch(recovery *r, const segment *s, const footer_entry *e, cairn_error *error) {
     held_batch b = {0};
-    if (!held_take(&r->held, e->batch, &b) || b.count != e->parts) {
+    bool all = held_take(&r->held, e->batch, &b) && b.count == e->parts;
+    if (!all && !has_gaps(r)) {
         free(b.parts);
         return vlog_damaged(error, s, e->offset, NULL, "parts of a batch are missing before its COMMIT");
     }
@@ -45,8 +39,33 @@ static int deliver_batch(recovery *r, const segment *s, const footer_entry *e, c
     return rc;
 }
 
+/* What compaction has moved has no place in the append order. Where the index is built from the log alone it is put in
+ * by version, before what is newer. (A replay behind a checkpoint has no use for it: vlog/FORMAT.md, "Compaction".) */
+static int deliver_moved(recovery *r, uint64_t below, cairn_error *error) {
+    const entry_cursor *c;
+    uint64_t version;
+    int rc;
+    while ((rc = entry_merge_peek(&r->moved, &version, error)) == CAIRN_OK && version < below) {
+        rc = entry_merge_next(&r->moved, &c, error);
+        if (rc != 1) break;
+        vlog_event event = event_of(c->segment, &c->entry);
+        r->result->records++;
+        r->result->bytes += c->entry.units * UNIT_BYTES;
+        rc = r->apply(r->ctx, &event, error);
+        if (rc != CAIRN_OK) break;
+    }
+    return rc;
+}
+
+static int hold_part(recovery *r, const footer_entry *e, const vlog_event *event) {
+    int rc = held_add(&r->held, e->batch, e->replaces, event);
+    return rc == CAIRN_CORRUPT && e->replaces != 0 && has_gaps(r) ? held_add(&r->held, e->batch, 0, event) : rc;
+}
+
 static int deliver(recovery *r, const segment *s, const footer_entry *e, cairn_error *error) {
     if (e->type == RECORD_SKIP || e->place < r->start.place) return CAIRN_OK;
+    int moved = deliver_moved(r, e->version, error);
+    if (moved != CAIRN_OK) return moved;
     /* A batch that began before the start was over when the checkpoint began. */
     if (e->batch != 0 && e->batch < r->start.place) return CAIRN_OK;
     vlog_event event = event_of(s, e);
@@ -54,7 +73,7 @@ static int deliver(recovery *r, const segment *s, const footer_entry *e, cairn_e
     r->result->bytes += e->units * UNIT_BYTES;
     if (e->type == RECORD_COMMIT) return deliver_batch(r, s, e, error);
     if (e->batch == 0) return r->apply(r->ctx, &event, error);
-    int rc = held_add(&r->held, e->batch, e->replaces, &event);
+    int rc = hold_part(r, e, &event);
     if (rc == CAIRN_NO_MEMORY) return status_set(error, rc, "no memory to replay a batch");
     return rc == CAIRN_OK ? rc
                           : vlog_damaged(error, s, e->offset, NULL, "a part of a batch is missing before a record");
@@ -62,92 +81,14 @@ static int deliver(recovery *r, const segment *s, const footer_entry *e, cairn_e
 
 /* ---- Sealed segments ---- */
 
-int vlog_read_trailer(const segment *s, os_file *file, uint64_t file_size, footer_trailer *t, cairn_error *error) {
-    uint8_t bytes[FOOTER_TRAILER_BYTES];
-    size_t got = 0;
-    if (file_size < SEGMENT_DATA_OFFSET + sizeof bytes) return 0;
-    int rc = os_file_read(file, bytes, sizeof bytes, file_size - sizeof bytes, &got);
-    if (rc != 0) return status_os(error, rc, "cannot read segment %016llx.seg", (unsigned long long)s->id);
-    return got == sizeof bytes && footer_trailer_decode(t, bytes, file_size, s->seed);
-}
-
-/* Looked at before anything is delivered: what a damaged one told could not be taken back. */
-static bool footer_is_whole(footer_reader reader) {
-    footer_entry e;
-    int next;
-    while ((next = footer_reader_next(&reader, &e)) == 1) {
-    }
-    return next == 0;
-}
-
-/* 1: all events of the footer are delivered; 0: the footer is damaged; or a code. */
-static int replay_footer(recovery *r, const segment *s, os_file *file, cairn_error *error) {
-    footer_trailer t;
-    footer_reader reader;
-    footer_entry e;
-    int rc = vlog_read_trailer(s, file, s->sealed_size, &t, error);
-    if (rc <= 0) return rc;
-    if (t.checksum != s->trailer_checksum) return 0;
-    uint8_t *entries = malloc(max_u64(t.entries_size, 1));
-    if (entries == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory for a footer");
-    size_t got = 0;
-    int os_rc = os_file_read(file, entries, t.entries_size, t.entries_offset, &got);
-    if (os_rc != 0) {
-        rc = status_os(error, os_rc, "cannot read segment %016llx.seg", (unsigned long long)s->id);
-    } else if (got != t.entries_size || !footer_reader_init(&reader, &t, entries, SEGMENT_DATA_OFFSET, s->seed)) {
-        rc = 0;
-    } else if (!footer_is_whole(reader)) {
-        rc = 0;
-    } else {
-        rc = CAIRN_OK;
-        while (rc == CAIRN_OK && footer_reader_next(&reader, &e) == 1) {
-            rc = deliver(r, s, &e, error);
-        }
-        if (rc == CAIRN_OK) rc = 1;
-    }
-    free(entries);
-    return rc;
-}
-
-static int replay_by_records(recovery *r, const segment *s, os_file *file, cairn_error *error) {
-    walker w;
-    uint64_t end = atomic_load(&s->end), expected = s->first_place;
-    int rc = walker_init(&w, s, file, SEGMENT_DATA_OFFSET, end, error);
-    if (rc != CAIRN_OK) return rc;
-    while ((rc = walker_next(&w, error)) == 1 && w.header.place == expected) {
-        footer_entry e = entry_of(r, &w);
-        rc = deliver(r, s, &e, error);
-        if (rc != CAIRN_OK) break;
-        expected++;
-    }
-    if (rc >= 0 && (w.offset != end || expected != s->end_place)) {
-        rc = vlog_damaged(error, s, w.offset, NULL, "footer and a record are damaged");
-    }
-    walker_release(&w);
-    return rc;
-}
-
 static int replay_sealed(recovery *r, segment *s, cairn_error *error) {
-    os_file *file = NULL;
-    os_file_info info;
+    entry_cursor c;
     epoch_guard guard = epoch_enter(r->log->options.readers);
-    int rc = segment_file(&r->log->files, s, &file, error);
-    if (rc != CAIRN_OK) goto done;
-    int os_rc = os_file_info_get(file, &info);
-    if (os_rc != 0) {
-        rc = status_os(error, os_rc, "cannot look at segment %016llx.seg", (unsigned long long)s->id);
-    } else if (info.size != s->sealed_size) {
-        rc = vlog_damaged(error, s, info.size, NULL, "a sealed segment has another size than the manifest says: end");
-    } else {
-        rc = replay_footer(r, s, file, error);
-        if (rc == 0) {
-            vlog_say(r->log, CAIRN_LOG_WARNING, "footer of segment %016llx.seg is damaged: replaying its records",
-                     (unsigned long long)s->id);
-            rc = replay_by_records(r, s, file, error);
-        }
-        if (rc > 0) rc = CAIRN_OK;
+    int rc = entry_cursor_open(&c, r->log, s, error);
+    while (rc == CAIRN_OK && (rc = entry_cursor_next(&c, error)) == 1) {
+        rc = deliver(r, s, &c.entry, error);
     }
-done:
+    entry_cursor_close(&c);
     epoch_exit(r->log->options.readers, guard);
     return rc;
 }
@@ -299,7 +240,7 @@ static int replay_tail(recovery *r, tail *t, cairn_error *error) {
             rc = payload_intact(r, &w, error);
             if (rc <= 0) break;
         }
-        footer_entry e = entry_of(r, &w);
+        footer_entry e = vlog_entry_of(r->log, &w);
         rc = value_file_of(&w, &e.value_file, error);
         if (rc == CAIRN_OK && !r->log->options.read_only) rc = add_to_footer(t, &e, error);
         if (rc == CAIRN_OK) rc = deliver(r, t->segment, &e, error);
@@ -315,7 +256,7 @@ static int replay_tail(recovery *r, tail *t, cairn_error *error) {
     return rc;
 }
 
-static int replay_all(recovery *r, cairn_error *error) {
+static int replay_order(recovery *r, cairn_error *error) {
     vlog *log = r->log;
     size_t sealed = 0, done = 0;
     for (size_t i = 0; i < log->count; i++) {
@@ -349,6 +290,20 @@ static int replay_all(recovery *r, cairn_error *error) {
     return CAIRN_OK;
 }
 
+static int replay_all(recovery *r, cairn_error *error) {
+    const vlog *log = r->log;
+    epoch_guard guard = epoch_enter(log->options.readers);
+    int rc = CAIRN_OK;
+    if (r->start.place == 0) {
+        rc = entry_merge_open(&r->moved, r->log, log->compacted, log->compacted_count, error);
+    }
+    if (rc == CAIRN_OK) rc = replay_order(r, error);
+    if (rc == CAIRN_OK) rc = deliver_moved(r, UINT64_MAX, error);
+    entry_merge_close(&r->moved);
+    epoch_exit(log->options.readers, guard);
+    return rc;
+}
+
 int vlog_recover(vlog *log, const vlog_start *start, vlog_apply apply, void *ctx, vlog_recovered *result,
                  cairn_error *error) {
     *result = (vlog_recovered){0};
@@ -358,8 +313,8 @@ int vlog_recover(vlog *log, const vlog_start *start, vlog_apply apply, void *ctx
                   .ctx = ctx,
                   .result = result,
                   .durable = max_u64(start->durable, log->manifest.durable_place),
-                  .expected = 1,
-                  .next_place = 1};
+                  .expected = max_u64(log->manifest.reclaimed_place, 1),
+                  .next_place = max_u64(log->manifest.reclaimed_place, 1)};
     r.tails = calloc(log->count + 1, sizeof *r.tails);
     r.scratch = malloc(IO_PIECE_BYTES);
     int rc = CAIRN_NO_MEMORY;
@@ -382,7 +337,7 @@ int vlog_recover(vlog *log, const vlog_start *start, vlog_apply apply, void *ctx
     }
     if (log->options.read_only) {
         for (size_t i = 0; i < r.tail_count; i++) {
-            atomic_store(&r.tails[i].segment->end, r.tails[i].end);
+            vlog_set_end(log, r.tails[i].segment, r.tails[i].end);
         }
         atomic_store(&log->durable_place, min_u64(r.durable, r.next_place));
     } else {

@@ -2,6 +2,7 @@
 #ifndef CAIRN_VLOG_RECOVER_H
 #define CAIRN_VLOG_RECOVER_H
 
+#include "vlog/entries.h"
 #include "vlog/held.h"
 #include "vlog/log_state.h"
 
@@ -29,6 +30,7 @@ typedef struct recovery {
     uint64_t expected;     /* place that runs on behind the last valid header */
     uint64_t next_place;   /* behind the last record that stays */
     uint8_t *scratch;      /* IO_PIECE_BYTES */
+    entry_merge moved;     /* of compacted segments, where they are wanted */
     held_parts held;       /* parts of batches whose COMMIT is still to come */
 } recovery;
 

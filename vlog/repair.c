@@ -34,7 +34,7 @@ static int finish_tail(recovery *r, tail *t, cairn_error *error) {
     if (os_rc != 0) {
         return status_os(error, os_rc, "cannot repair the end of segment %016llx.seg", (unsigned long long)s->id);
     }
-    atomic_store(&s->end, t->end);
+    vlog_set_end(r->log, s, t->end);
     s->sealed_size = t->end + size;
     s->first_place = t->builder.first_place;
     s->end_place = t->builder.end_place;

@@ -2,6 +2,7 @@
 #include "src/base/array.h"
 #include "src/base/check.h"
 #include "src/base/status.h"
+#include "vlog/compacted.h"
 #include "vlog/log_state.h"
 
 #include <stdlib.h>
@@ -74,12 +75,11 @@ void vlog_manifest_seal(vlog *log, const segment *s) {
 
 /* A segment's size grows with the log, so that small stores and small disks work. */
 static uint64_t target_wanted(const vlog *log) {
-    uint64_t total = 0;
-    for (size_t i = 0; i < log->count; i++) {
-        total += atomic_load(&log->segments[i]->end);
-    }
-    return min_u64(max_u64(total / 2, SEGMENT_BYTES_FIRST), log->options.segment_bytes);
+    uint64_t half = atomic_load(&log->record_bytes) / 2;
+    return min_u64(max_u64(half, SEGMENT_BYTES_FIRST), log->options.segment_bytes);
 }
+
+uint64_t vlog_segment_target(const vlog *log) { return target_wanted(log); }
 
 /* More addresses than the target needs: a writer goes on in its segment while the next one is being created, so it does
  * not wait for the syncs of that. Any record fits: its payload is at most a quarter of segment_bytes. */
@@ -109,7 +109,9 @@ static int create_with_row(vlog *log, uint64_t granules, const segment *discard,
         rc = status_os(error, os_rc, "cannot sync the store's directory");
         goto failed_file;
     }
+    uint64_t next_granule = log->manifest.next_granule;
     manifest_add(&log->manifest, &row);
+    manifest_run_taken(&log->manifest, row.base_granule, row.granules);
     manifest_segment discarded = {0};
     if (discard != NULL) {
         discarded = *manifest_find(&log->manifest, discard->id);
@@ -121,6 +123,7 @@ static int create_with_row(vlog *log, uint64_t granules, const segment *discard,
         return CAIRN_OK;
     }
     manifest_remove(&log->manifest, s->id);
+    log->manifest.next_granule = next_granule;
     if (discard != NULL) manifest_add(&log->manifest, &discarded);
 failed_file:
     /* After a failed sync the new manifest may be the one on disk and list this file, so it stays. */
@@ -282,8 +285,7 @@ static int take_spare(vlog *log, segment *s, int rc, cairn_error *error) {
     return rc;
 }
 
-int vlog_maintain(vlog *log, cairn_error *error) {
-    if (vlog_failed(log)) return vlog_refuse_failed(error);
+static int maintain(vlog *log, cairn_error *error) {
     size_t first, end;
     segment *spare = NULL;
     atomic_store(&log->due, false);
@@ -314,4 +316,32 @@ int vlog_maintain(vlog *log, cairn_error *error) {
     if (prepare) rc = take_spare(log, spare, rc, error);
     os_mutex_unlock(&log->append_lock);
     return rc;
+}
+
+int vlog_maintain(vlog *log, cairn_error *error) {
+    if (vlog_failed(log)) return vlog_refuse_failed(error);
+    os_mutex_lock(&log->maintain_lock);
+    int rc = maintain(log, error);
+    os_mutex_unlock(&log->maintain_lock);
+    return rc;
+}
+
+/* Append lock held. */
+static bool is_worth_sealing(const vlog *log, uint64_t least, double garbage_ratio) {
+    if (log->active == NULL) return false;
+    uint64_t bytes = atomic_load(&log->active->end) - SEGMENT_DATA_OFFSET, live = atomic_load(&log->active->live);
+    return bytes >= max_u64(least, 1) && live < bytes && (double)(bytes - live) >= garbage_ratio * (double)bytes;
+}
+
+int vlog_seal_active(vlog *log, uint64_t least, double garbage_ratio, cairn_error *error) {
+    int rc = CAIRN_OK;
+    os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
+    while (log->preparing) {
+        os_cond_wait(&log->prepared, &log->append_lock);
+    }
+    bool worth_it = is_worth_sealing(log, least, garbage_ratio);
+    if (worth_it) rc = vlog_finish_active(log, error);
+    os_mutex_unlock(&log->append_lock);
+    if (rc == CAIRN_OK && worth_it) rc = vlog_sync_files(log, error);
+    return rc == CAIRN_OK ? vlog_maintain(log, error) : rc;
 }

@@ -16,6 +16,9 @@ segment *segment_new(const manifest_segment *m, uint64_t salt, bool no_window) {
     s->granules = m->granules;
     s->seed = file_seed(salt, m->id, m->generation);
     s->no_window = no_window;
+    s->compacted = (m->flags & SEGMENT_COMPACTED) != 0;
+    s->kept = m->kept;
+    s->gaps = m->gaps;
     s->state = m->state;
     s->sealed_size = m->sealed_size;
     s->trailer_checksum = m->trailer_checksum;

@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SUSPEND_VERSION 1u
-#define SUSPEND_FIXED 112u
+#define SUSPEND_VERSION 2u /* 1 had no large bytes; what it left is replayed as after a crash */
+#define SUSPEND_FIXED 120u
 #define SUSPEND_ROW 16u
 /* A longer footer under way is written out instead, so that many short sessions do not copy it again and again. */
 #define FOOTER_KEPT_MAX ((size_t)64 << 10)
@@ -37,7 +37,7 @@ static void encode(const vlog *log, uint8_t *p) {
     le64_put(p + 24, atomic_load(&log->next_version));
     le64_put(p + 32, log->active == NULL ? 0 : log->active->id);
     le64_put(p + 40, log->active == NULL ? 0 : atomic_load(&log->active->end));
-    le64_put(p + 48, log->count);
+    le64_put(p + 48, vlog_segment_count(log));
     le64_put(p + 56, b->count);
     le64_put(p + 64, b->first_place);
     le64_put(p + 72, b->end_place);
@@ -45,10 +45,11 @@ static void encode(const vlog *log, uint8_t *p) {
     le64_put(p + 88, b->highest_version);
     le64_put(p + 96, b->previous_version);
     le64_put(p + 104, b->size);
+    le64_put(p + 112, atomic_load(&log->live_large_bytes));
     p += SUSPEND_FIXED;
-    for (size_t i = 0; i < log->count; i++, p += SUSPEND_ROW) {
-        le64_put(p, log->segments[i]->id);
-        le64_put(p + 8, atomic_load(&log->segments[i]->live));
+    for (size_t i = 0; i < vlog_segment_count(log); i++, p += SUSPEND_ROW) {
+        le64_put(p, vlog_segment_at(log, i)->id);
+        le64_put(p + 8, atomic_load(&vlog_segment_at(log, i)->live));
     }
     if (b->size > 0) memcpy(p, b->bytes, b->size);
 }
@@ -58,7 +59,7 @@ int vlog_suspend(vlog *log, uint8_t **out, size_t *size, cairn_error *error) {
     int rc = seal_long_footer(log, error);
     if (rc != CAIRN_OK) return rc;
     os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
-    *size = SUSPEND_FIXED + log->count * SUSPEND_ROW + log->builder.size;
+    *size = SUSPEND_FIXED + vlog_segment_count(log) * SUSPEND_ROW + log->builder.size;
     *out = malloc(*size);
     if (*out != NULL) encode(log, *out);
     os_mutex_unlock(&log->append_lock);
@@ -96,7 +97,7 @@ static int check_open_segments(vlog *log, uint64_t active_id, uint64_t active_en
 
 static int restore_builder(vlog *log, const uint8_t *p, uint64_t size, cairn_error *error) {
     footer_builder *b = &log->builder;
-    if (footer_builder_restore(b, p + SUSPEND_FIXED + log->count * SUSPEND_ROW, size) != CAIRN_OK)
+    if (footer_builder_restore(b, p + SUSPEND_FIXED + vlog_segment_count(log) * SUSPEND_ROW, size) != CAIRN_OK)
         return status_set(error, CAIRN_NO_MEMORY, "no memory for a footer");
     b->count = le64_get(p + 56);
     b->first_place = le64_get(p + 64);
@@ -118,12 +119,13 @@ static bool counters_fit(const vlog *log, const uint8_t *p) {
 }
 
 static bool plausible(const vlog *log, const uint8_t *p, size_t size) {
+    size_t count = vlog_segment_count(log);
     if (size < SUSPEND_FIXED || le32_get(p) != SUSPEND_VERSION) return false;
-    if (le64_get(p + 8) != log->manifest.sequence || le64_get(p + 48) != log->count) return false;
-    if (log->count > (size - SUSPEND_FIXED) / SUSPEND_ROW) return false;
-    if (size - SUSPEND_FIXED - log->count * SUSPEND_ROW != le64_get(p + 104)) return false;
-    for (size_t i = 0; i < log->count; i++) {
-        if (le64_get(p + SUSPEND_FIXED + i * SUSPEND_ROW) != log->segments[i]->id) return false;
+    if (le64_get(p + 8) != log->manifest.sequence || le64_get(p + 48) != count) return false;
+    if (count > (size - SUSPEND_FIXED) / SUSPEND_ROW) return false;
+    if (size - SUSPEND_FIXED - count * SUSPEND_ROW != le64_get(p + 104)) return false;
+    for (size_t i = 0; i < count; i++) {
+        if (le64_get(p + SUSPEND_FIXED + i * SUSPEND_ROW) != vlog_segment_at(log, i)->id) return false;
     }
     return counters_fit(log, p);
 }
@@ -140,12 +142,15 @@ int vlog_resume(vlog *log, const uint8_t *p, size_t size, cairn_error *error) {
         return rc;
     }
     if (log->active != NULL) {
-        atomic_store(&log->active->end, le64_get(p + 40));
+        vlog_set_end(log, log->active, le64_get(p + 40));
         vlog_set_target(log, log->active);
     }
-    for (size_t i = 0; i < log->count; i++) {
-        atomic_store(&log->segments[i]->live, le64_get(p + SUSPEND_FIXED + i * SUSPEND_ROW + 8));
+    for (size_t i = 0; i < vlog_segment_count(log); i++) {
+        uint64_t live = le64_get(p + SUSPEND_FIXED + i * SUSPEND_ROW + 8);
+        atomic_store(&vlog_segment_at(log, i)->live, live);
+        atomic_fetch_add(&log->live_bytes, live);
     }
+    atomic_store(&log->live_large_bytes, le64_get(p + 112));
     atomic_store(&log->next_place, le64_get(p + 16));
     atomic_store(&log->durable_place, le64_get(p + 16));
     atomic_store(&log->next_version, le64_get(p + 24));

@@ -121,28 +121,36 @@ static int verify_segment(checker *c, cairn_error *error) {
     return rc;
 }
 
-/* Takes what is to be verified of segment i; false: there is none. One without records may be dropped at any moment and
- * is not touched. */
-static bool take_segment(checker *c, size_t i) {
+/* Takes what is to be verified of the segment with the least id above `after`; false: there is none. The caller is
+ * inside the epoch, so that the segment stays. */
+static bool take_segment(checker *c, uint64_t after) {
+    c->segment = NULL;
     os_mutex_lock_eagerly(&c->log->append_lock, &c->log->append_sleepers);
-    bool there = i < c->log->count;
-    if (there) {
-        c->segment = c->log->segments[i];
+    for (size_t i = 0; i < vlog_segment_count(c->log); i++) {
+        segment *s = vlog_segment_at(c->log, i);
+        if (s->id > after && (c->segment == NULL || s->id < c->segment->id)) c->segment = s;
+    }
+    if (c->segment != NULL) {
         c->end = atomic_load(&c->segment->end);
         c->sealed = c->segment->state == SEGMENT_SEALED;
     }
     os_mutex_unlock(&c->log->append_lock);
-    return there;
+    return c->segment != NULL;
 }
 
 int vlog_verify_all(vlog *log, vlog_verify *verify, cairn_error *error) {
     checker c = {.log = log, .v = verify, .scratch = malloc(IO_PIECE_BYTES)};
     if (c.scratch == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory to verify");
     int rc = CAIRN_OK;
-    for (size_t i = 0; rc == CAIRN_OK && take_segment(&c, i); i++) {
-        if (c.end == SEGMENT_DATA_OFFSET) continue;
+    bool there = true;
+    for (uint64_t id = 0; rc == CAIRN_OK && there;) {
         epoch_guard guard = epoch_enter(log->options.readers);
-        rc = verify_segment(&c, error);
+        there = take_segment(&c, id);
+        if (there) {
+            id = c.segment->id;
+            /* One without records may be dropped at any moment and is not touched. */
+            if (c.end != SEGMENT_DATA_OFFSET) rc = verify_segment(&c, error);
+        }
         epoch_exit(log->options.readers, guard);
     }
     free(c.scratch);

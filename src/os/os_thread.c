@@ -32,6 +32,11 @@ void os_cond_wait_ms(os_cond *c, os_mutex *m, uint64_t ms) {
     CHECK(rc == 0 || rc == ETIMEDOUT);
 }
 
+void os_nap_us(uint64_t us) {
+    struct timespec nap = {.tv_sec = (time_t)(us / 1000000), .tv_nsec = (long)(us % 1000000) * 1000};
+    (void)nanosleep(&nap, NULL);
+}
+
 static bool try_lock(os_mutex *m) {
     int rc = pthread_mutex_trylock(&m->handle);
     CHECK(rc == 0 || rc == EBUSY);

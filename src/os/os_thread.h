@@ -33,6 +33,8 @@ static inline void os_relax(void) {
 #endif
 }
 
+void os_nap_us(uint64_t us);
+
 /* Gives the processor to another thread that could run. */
 static inline void os_yield(void) { (void)sched_yield(); }
 

@@ -37,7 +37,9 @@ void store_change_publish(cairn *store, const store_change *change) {
 void store_change_account(cairn *store, const store_change *change, uint64_t snapshot) {
     if (change->from != LOCATION_NONE) {
         uint64_t bytes = location_units(change->from) * UNIT_BYTES + change->old_file_size;
-        if (snapshot != 0) (void)side_table_pin(store->side, change->hash, change->from, bytes);
+        if (snapshot != 0 && side_table_pin(store->side, change->hash, change->from, bytes)) {
+            vlog_held_add(store->log, change->from);
+        }
         vlog_live_subtract(store->log, change->from);
         if (location_expires(change->from)) {
             atomic_fetch_sub(&store->expiring, 1);

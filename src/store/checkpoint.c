@@ -97,7 +97,7 @@ static int fence(void *ctx, checkpoint_info *info, uint8_t **blob, size_t *size,
 }
 
 static int write_locked(cairn *store, bool closing, cairn_error *error) {
-    checkpoint_info info = {.epoch = vlog_reclaim_epoch(store->log), .time_ms = store->os->clock_ms(store->os)};
+    checkpoint_info info = {.epoch = vlog_reclaim_epoch(store->log) + 1, .time_ms = store->os->clock_ms(store->os)};
     memcpy(info.store_id, store->identity.store_id, sizeof info.store_id);
     info.start_place = store_replay_start(store);
     uint64_t bytes = vlog_appended_bytes(store->log);

@@ -31,6 +31,9 @@ static int check_options(cairn_options *o, cairn_error *error) {
     if (o->compression < CAIRN_COMPRESSION_DEFAULT || o->compression > CAIRN_COMPRESSION_ZSTD) {
         return status_set(error, CAIRN_INVALID, "unknown compression %d", o->compression);
     }
+    if (o->max_space_amp != 0 && !(o->max_space_amp >= 1.05 && o->max_space_amp <= 1e6)) {
+        return status_set(error, CAIRN_INVALID, "max_space_amp is below 1.05, or no number");
+    }
     if (!pack_level_valid(o->compression_level)) {
         return status_set(error, CAIRN_INVALID, "zstd has no level %d", o->compression_level);
     }
@@ -117,10 +120,15 @@ static int packing_of(const cairn_options *o) {
 
 static void vlog_message(void *ctx, int level, const char *message) { store_say(ctx, level, "%s", message); }
 
+static void release_held(void *ctx, location where) {
+    const cairn *store = ctx;
+    vlog_held_subtract(store->log, where);
+}
+
 static int make_memory_parts(cairn *store, cairn_error *error) {
     int rc = epoch_new(&store->readers);
     if (rc == CAIRN_OK) rc = hash_index_new(&store->index, store->readers);
-    if (rc == CAIRN_OK) rc = side_table_new(&store->side, store->index);
+    if (rc == CAIRN_OK) rc = side_table_new(&store->side, store->index, release_held, store);
     if (rc == CAIRN_OK) rc = expiry_new(&store->expiries);
     if (rc == CAIRN_OK && store->options.cache_bytes != 0) {
         rc = value_cache_new(&store->cache, store->readers, store->options.cache_bytes);
@@ -164,11 +172,14 @@ static void free_store(cairn *store) {
     if (store->dir != NULL) os_dir_close(store->dir);
     os_cond_destroy(&store->upkeep.wake_flusher);
     os_cond_destroy(&store->upkeep.wake_keeper);
+    os_cond_destroy(&store->upkeep.wake_compactor);
     os_mutex_destroy(&store->upkeep.lock);
     os_mutex_destroy(&store->streams_lock);
     os_mutex_destroy(&store->batches_lock);
     os_mutex_destroy(&store->snapshots_lock);
     os_mutex_destroy(&store->checkpoint_lock);
+    os_mutex_destroy(&store->compact_lock);
+    store_reclaim_release(store);
     free(store->dead_streams);
     free(store);
 }
@@ -183,6 +194,7 @@ int store_open_on(cairn **out, os *system, const char *path, const cairn_options
     store->os = system;
     store->hash_mask = hash_mask;
     store->fork_generation = os_fork_generation();
+    os_mutex_init(&store->compact_lock);
     os_mutex_init(&store->checkpoint_lock);
     os_mutex_init(&store->snapshots_lock);
     os_mutex_init(&store->batches_lock);
@@ -190,6 +202,7 @@ int store_open_on(cairn **out, os *system, const char *path, const cairn_options
     os_mutex_init(&store->upkeep.lock);
     os_cond_init(&store->upkeep.wake_flusher);
     os_cond_init(&store->upkeep.wake_keeper);
+    os_cond_init(&store->upkeep.wake_compactor);
     bool created = false;
     int rc = store_copy_options(&store->options, sizeof store->options, options, error);
     if (rc == CAIRN_OK) rc = check_options(&store->options, error);

@@ -1,5 +1,5 @@
-/* A value held open: it stays what it was, whatever happens to its key. Records are never changed and no space is
- * reclaimed while a store is open, so the location is hold enough. */
+/* A value held open: it stays what it was, whatever happens to its key. Records are never changed, and the hold on its
+ * segment keeps this one; a value file is kept by being open. */
 #include "src/base/check.h"
 #include "src/base/status.h"
 #include "src/store/store.h"
@@ -13,6 +13,7 @@ struct cairn_reader {
     uint64_t size;
     vlog_head head;   /* header and frame table of a value in the log */
     value_file *file; /* of a value of its own, else NULL */
+    segment *held;    /* where a value in the log lies, else NULL */
 };
 
 int cairn_reader_open(cairn *store, const void *key, size_t key_size, cairn_reader **reader, cairn_error *error) {
@@ -38,6 +39,7 @@ int cairn_reader_open(cairn *store, const void *key, size_t key_size, cairn_read
             rc = store_stream_open(store, &found->head, &r->file, error);
         } else {
             vlog_head_move(&r->head, &found->head);
+            r->held = vlog_hold(&r->head);
         }
     }
     store_found_release(found);
@@ -83,6 +85,7 @@ void cairn_reader_close(cairn_reader *r) {
         value_file_close(r->file);
     } else {
         vlog_head_release(&r->head);
+        vlog_release(r->held);
     }
     atomic_fetch_sub(&r->store->children, 1);
     free(r);

@@ -1,6 +1,6 @@
 /* Listing every key, in the order of the log. The locations are copied at the opening, shard by shard, as a snapshot
- * has them, so that a scan sees one moment and writers go on; nothing is reclaimed while a store is open, so they stay
- * good. */
+ * has them, so that a scan sees one moment and writers go on. While it is open, a snapshot of its own keeps what is
+ * superseded where it is, and what compaction has moved since the opening is not removed (src/store/reclaim.c). */
 #include "src/base/array.h"
 #include "src/base/check.h"
 #include "src/base/status.h"
@@ -13,6 +13,7 @@ struct cairn_scan {
     bool keys_only;
     uint64_t left; /* entries that may still be returned */
     store_moment moment;
+    cairn_snapshot *hold; /* of its opening */
     location *list;
     size_t count, capacity, next;
     bool on_entry;
@@ -74,15 +75,18 @@ static int take_list(cairn_scan *s, cairn_error *error) {
     return CAIRN_OK;
 }
 
-/* The list of a snapshot, or of one that is made for the purpose. */
-static int take_moment(cairn_scan *s, cairn_snapshot *given, cairn_error *error) {
-    cairn_snapshot *snapshot = given;
-    int rc = given == NULL ? store_snapshot_make(s->store, &snapshot, error) : CAIRN_OK;
+/* The list of a snapshot, or of the scan's own. */
+static int take_moment(cairn_scan *s, const cairn_snapshot *given, cairn_error *error) {
+    int rc = store_snapshot_make(s->store, true, &s->hold, error);
     if (rc != CAIRN_OK) return rc;
-    s->moment = store_snapshot_moment(snapshot);
-    rc = take_list(s, error);
-    if (given == NULL) store_snapshot_drop(snapshot);
-    return rc;
+    s->moment = store_snapshot_moment(given != NULL ? given : s->hold);
+    return take_list(s, error);
+}
+
+static void free_scan(cairn_scan *s) {
+    if (s->hold != NULL) store_snapshot_drop(s->hold);
+    free(s->list);
+    free(s);
 }
 
 int cairn_scan_open(cairn *store, const cairn_scan_options *options, cairn_scan **scan, cairn_error *error) {
@@ -101,8 +105,7 @@ int cairn_scan_open(cairn *store, const cairn_scan_options *options, cairn_scan 
     s->head.bytes = s->head.inline_bytes;
     rc = take_moment(s, o.snapshot, error);
     if (rc != CAIRN_OK) {
-        free(s->list);
-        free(s);
+        free_scan(s);
         return rc;
     }
     atomic_fetch_add(&store->children, 1);
@@ -179,8 +182,8 @@ int cairn_scan_value(cairn_scan *s, const void **value, size_t *size, cairn_erro
 
 void cairn_scan_close(cairn_scan *s) {
     if (s == NULL) return;
+    cairn *store = s->store;
     leave_entry(s);
-    atomic_fetch_sub(&s->store->children, 1);
-    free(s->list);
-    free(s);
+    free_scan(s);
+    atomic_fetch_sub(&store->children, 1);
 }

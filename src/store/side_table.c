@@ -32,6 +32,8 @@ typedef struct side_shard {
 
 struct side_table {
     hash_index *index; /* its stripes guard the shards */
+    side_table_released released;
+    void *released_ctx;
     _Atomic uint64_t pinned_bytes, bytes;
     side_shard shards[HASH_INDEX_SHARDS];
 };
@@ -48,10 +50,12 @@ static void bytes_subtract(side_table *t, uint64_t bytes) {
     atomic_fetch_sub_explicit(&t->bytes, bytes, memory_order_relaxed);
 }
 
-int side_table_new(side_table **out, hash_index *index) {
+int side_table_new(side_table **out, hash_index *index, side_table_released released, void *ctx) {
     side_table *t = calloc(1, sizeof *t);
     if (t == NULL) return CAIRN_NO_MEMORY;
     t->index = index;
+    t->released = released;
+    t->released_ctx = ctx;
     atomic_init(&t->bytes, sizeof *t);
     *out = t;
     return CAIRN_OK;
@@ -244,6 +248,7 @@ static void drop(side_table *t, side_shard *shard, saved *e, saved *older) {
             *pin = pins_of(e)[i];
         } else {
             atomic_fetch_sub_explicit(&t->pinned_bytes, pins_of(e)[i], memory_order_relaxed);
+            t->released(t->released_ctx, list_of(e)[i]);
         }
     }
     bytes_subtract(t, saved_bytes(e->count));

@@ -22,7 +22,10 @@
 
 typedef struct side_table side_table;
 
-int side_table_new(side_table **out, hash_index *index); /* CAIRN_OK or CAIRN_NO_MEMORY */
+/* `released` is told each location that was pinned and is not any more, with its stripe held. CAIRN_OK or
+ * CAIRN_NO_MEMORY. */
+typedef void (*side_table_released)(void *ctx, location where);
+int side_table_new(side_table **out, hash_index *index, side_table_released released, void *ctx);
 void side_table_free(side_table *t);
 
 /* Makes sure that there is an entry for `hash` with a number >= newest (> 0). To be called before the change, once for

@@ -9,13 +9,15 @@ struct cairn_snapshot {
     cairn *store;
     store_moment moment;
     uint64_t opened_ns;    /* monotonic */
+    bool of_scan;          /* fixed: no snapshot of the user's, but what keeps a scan's records where they are */
     cairn_snapshot *older; /* snapshots_lock */
 };
 
-int store_snapshot_make(cairn *store, cairn_snapshot **out, cairn_error *error) {
+int store_snapshot_make(cairn *store, bool of_scan, cairn_snapshot **out, cairn_error *error) {
     cairn_snapshot *s = calloc(1, sizeof *s);
     if (s == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory for a snapshot");
     s->store = store;
+    s->of_scan = of_scan;
     s->opened_ns = store->os->monotonic_ns(store->os);
     s->moment.now_ms = store_now(store);
     os_mutex_lock(&store->snapshots_lock);
@@ -66,7 +68,7 @@ int cairn_snapshot_open(cairn *store, cairn_snapshot **snapshot, cairn_error *er
     if (snapshot == NULL) return status_set(error, CAIRN_INVALID, "no place for the snapshot");
     *snapshot = NULL;
     int rc = store_check(store, error);
-    if (rc == CAIRN_OK) rc = store_snapshot_make(store, snapshot, error);
+    if (rc == CAIRN_OK) rc = store_snapshot_make(store, false, snapshot, error);
     if (rc == CAIRN_OK) atomic_fetch_add(&store->children, 1);
     return rc;
 }
@@ -81,15 +83,36 @@ void cairn_snapshot_close(cairn_snapshot *s) {
 store_moment store_snapshot_moment(const cairn_snapshot *s) { return s->moment; }
 bool store_snapshot_is_of(const cairn_snapshot *s, const cairn *store) { return s->store == store; }
 
-void store_snapshots_count(cairn *store, uint64_t *count, uint64_t *oldest_ms) {
+void store_snapshots_count(cairn *store, uint64_t *count, uint64_t *oldest_ms, uint64_t *scans) {
     uint64_t now = store->os->monotonic_ns(store->os);
-    *count = *oldest_ms = 0;
+    *count = *oldest_ms = *scans = 0;
     os_mutex_lock(&store->snapshots_lock);
     for (const cairn_snapshot *s = store->snapshots; s != NULL; s = s->older) {
+        if (s->of_scan) {
+            (*scans)++;
+            continue;
+        }
         (*count)++;
         *oldest_ms = (now - min_u64(s->opened_ns, now)) / 1000000;
     }
     os_mutex_unlock(&store->snapshots_lock);
+}
+
+uint64_t store_snapshots_oldest(cairn *store, bool of_scans) {
+    uint64_t oldest = UINT64_MAX;
+    os_mutex_lock(&store->snapshots_lock);
+    for (const cairn_snapshot *s = store->snapshots; s != NULL; s = s->older) {
+        if (s->of_scan || !of_scans) oldest = s->moment.number;
+    }
+    os_mutex_unlock(&store->snapshots_lock);
+    return oldest;
+}
+
+uint64_t store_snapshots_last(cairn *store) {
+    os_mutex_lock(&store->snapshots_lock);
+    uint64_t last = store->last_snapshot;
+    os_mutex_unlock(&store->snapshots_lock);
+    return last;
 }
 
 /* ---- Reading ---- */

@@ -53,7 +53,7 @@ int cairn_stats_get(cairn *store, cairn_stats *stats, cairn_error *error) {
         .checkpoint_age_ms = written_ms == 0 ? UINT64_MAX : now_ms - min_u64(written_ms, now_ms),
     };
     s.dead_bytes -= min_u64(s.pinned_bytes, s.dead_bytes);
-    store_snapshots_count(store, &s.snapshots, &s.snapshot_age_ms);
+    store_snapshots_count(store, &s.snapshots, &s.snapshot_age_ms, &s.scans);
     rc = allocated(store, &s.allocated_bytes, error);
     return rc == CAIRN_OK ? store_copy_result(stats, &s, sizeof s, error) : rc;
 }

@@ -1,6 +1,7 @@
 /* The store: binds value log and index. For src/store only; the public face is include/cairn.h.
  *
  * Locks, in the order in which they are taken:
+ *   compact_lock      one compaction at a time; guards what waits to be reclaimed, and who removes segments
  *   checkpoint_lock   one checkpoint at a time; guards `checkpoint` and what the newest one covers
  *   stripes           of the hash index: around look-up, append and index change of one key, or of all keys of a batch
  *   batches_lock      the list of batches under way
@@ -38,15 +39,18 @@
 
 #include <stdatomic.h>
 
+#define UPKEEP_THREADS 3u
 typedef struct store_upkeep {
     os_mutex lock;
-    os_cond wake_flusher, wake_keeper;
-    os_thread flusher, keeper;
-    bool running;                                /* lock: the threads are there */
+    os_cond wake_flusher, wake_keeper, wake_compactor;
+    os_thread threads[UPKEEP_THREADS];
+    bool running;                                /* the threads are there; the opener's and closer's */
     bool stop;                                   /* lock */
     bool flush_wanted;                           /* lock: something is not yet durable */
     bool keep_wanted;                            /* lock: enough was appended to look after segments and checkpoints */
+    bool compact_wanted;                         /* lock: there is more garbage than there should be */
     atomic_bool flush_signalled, keep_signalled; /* so that a put takes the lock only when it has news */
+    atomic_bool compact_signalled, stopping;     /* likewise; and compaction is to end soon */
     atomic_bool watches_expiries;                /* the keeper was told that there are keys that expire */
     _Atomic uint64_t kept_bytes;                 /* appended bytes when upkeep last ran */
     _Atomic uint64_t unsynced_ns; /* monotonic time of the oldest unsynced put; 0: none. Only without threads */
@@ -89,6 +93,10 @@ struct cairn {
     _Atomic uint64_t
         removals[HASH_INDEX_SHARDS]; /* how many entries have left the index, by stripe; written under it */
 
+    os_mutex compact_lock;
+    struct drained *drained;          /* compact_lock: units whose segments wait to be removed */
+    _Atomic uint64_t space_looked_at; /* garbage when the compactor was last told, or found nothing to do */
+
     os_mutex checkpoint_lock;
     checkpoint *checkpoint;              /* checkpoint_lock; NULL once it must not be used any more */
     _Atomic uint64_t covered_place;      /* replay would begin here */
@@ -96,8 +104,8 @@ struct cairn {
     _Atomic uint64_t checkpoint_time_ms; /* 0: there is none */
 
     os_mutex streams_lock;
-    uint64_t *dead_streams; /* streams_lock: ids of value files that nothing names any more */
-    size_t dead_count, dead_capacity;
+    struct dead_stream *dead_streams; /* streams_lock: value files that nothing names any more */
+    size_t dead_count, dead_capacity; /* streams_lock */
     _Atomic uint64_t streams, stream_bytes, dead_stream_bytes;
 
     store_upkeep upkeep;
@@ -237,12 +245,16 @@ typedef struct store_moment {
     uint64_t now_ms; /* what expired by then is absent */
 } store_moment;
 /* A snapshot that is not among the handle's children. */
-int store_snapshot_make(cairn *store, cairn_snapshot **out, cairn_error *error);
+int store_snapshot_make(cairn *store, bool of_scan, cairn_snapshot **out, cairn_error *error);
 void store_snapshot_drop(cairn_snapshot *snapshot);
 store_moment store_snapshot_moment(const cairn_snapshot *snapshot);
 bool store_snapshot_is_of(const cairn_snapshot *snapshot, const cairn *store);
 /* Numbers and ages for the statistics. */
-void store_snapshots_count(cairn *store, uint64_t *count, uint64_t *oldest_ms);
+void store_snapshots_count(cairn *store, uint64_t *count, uint64_t *oldest_ms, uint64_t *scans);
+/* The lowest number of an open one, or of one that a scan has; UINT64_MAX: there is none. And the last that was given.
+ */
+uint64_t store_snapshots_oldest(cairn *store, bool of_scans);
+uint64_t store_snapshots_last(cairn *store);
 
 /* ---- batch.c ---- */
 
@@ -295,8 +307,39 @@ void store_upkeep_note(cairn *store);
 void store_stream_added(cairn *store, uint64_t file_size);
 /* Nothing names the file any more. Its space is dead; a clean close removes it. */
 void store_stream_died(cairn *store, uint64_t id, uint64_t file_size);
+/* Value files that died, so that they can go: those that no open snapshot sees are moved to a list of their own. */
+typedef struct dead_stream {
+    uint64_t id, file_size;
+    uint64_t last_snapshot; /* when it died: those up to it may see it */
+} dead_stream;
+int store_streams_take_dead(cairn *store, dead_stream **list, size_t *count);
+void store_streams_give_back(cairn *store, const dead_stream *list, size_t count);
+void store_streams_remove(cairn *store, const dead_stream *list, size_t count, uint64_t *freed);
 /* Counts the streams that the index names; removes the files that it does not where `remove` is set. */
 int store_streams_recount(cairn *store, bool remove, cairn_error *error);
-void store_streams_remove_dead(cairn *store);
+void store_streams_remove_dead(cairn *store); /* all; nobody else uses the store */
+
+/* ---- reclaim.c: what may go, and when; compact_lock held ---- */
+
+/* Returns when every reader has left that is inside the epoch now. The caller is not. */
+void store_wait_readers(cairn *store);
+/* The segments were emptied: they go together, as soon as nothing needs them. */
+int store_reclaim_later(cairn *store, segment *const *segments, size_t count, cairn_error *error);
+bool store_reclaim_waits_for(const cairn *store, const segment *s);
+/* Removes what can be removed, behind a checkpoint of its own; adds to *freed. */
+int store_reclaim(cairn *store, uint64_t *freed, cairn_error *error);
+void store_reclaim_release(cairn *store); /* at the end */
+
+/* ---- compact.c ---- */
+
+/* Compacts until there is no more garbage than the bound of the space allows, at a gentle pace. For the store's own
+ * thread. */
+void store_compact_in_background(cairn *store);
+
+/* ---- space.c ---- */
+
+/* There is more garbage than there should be, or much more than when this was last asked and answered yes. */
+bool store_space_is_due(cairn *store);
+void store_space_settled(cairn *store); /* nothing more is to be gained for now */
 
 #endif

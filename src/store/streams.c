@@ -1,5 +1,6 @@
 /* Value files, and which of them a live record names. A file whose record was superseded is dead at once; it is removed
- * by a clean close, when the last checkpoint no longer names it and nobody reads, or by the recovery after a crash. */
+ * when the last checkpoint no longer names it and nobody can come to read it (reclaim.c, and a clean close), or by the
+ * recovery after a crash. */
 #include "src/base/array.h"
 #include "src/base/status.h"
 #include "src/store/store.h"
@@ -15,23 +16,56 @@ void store_stream_died(cairn *store, uint64_t id, uint64_t file_size) {
     atomic_fetch_sub(&store->streams, 1);
     atomic_fetch_sub(&store->stream_bytes, file_size);
     atomic_fetch_add(&store->dead_stream_bytes, file_size);
+    dead_stream d = {.id = id, .file_size = file_size, .last_snapshot = atomic_load(&store->newest_snapshot)};
+    store_streams_give_back(store, &d, 1);
+}
+
+void store_streams_give_back(cairn *store, const dead_stream *list, size_t count) {
     os_mutex_lock(&store->streams_lock);
-    uint64_t *grown = array_with_room(store->dead_streams, &store->dead_capacity, store->dead_count, sizeof *grown, 16);
-    if (grown != NULL) { /* Without memory to remember it, its space waits for the next recovery. */
+    for (size_t i = 0; i < count; i++) {
+        dead_stream *grown =
+            array_with_room(store->dead_streams, &store->dead_capacity, store->dead_count, sizeof *grown, 16);
+        if (grown == NULL) break; /* Without memory to remember it, its space waits for the next recovery. */
         store->dead_streams = grown;
-        grown[store->dead_count++] = id;
+        grown[store->dead_count++] = list[i];
     }
     os_mutex_unlock(&store->streams_lock);
 }
 
-/* No sync of the directory: what a power cut brings back, the next open finds and removes. */
-void store_streams_remove_dead(cairn *store) {
-    for (size_t i = 0; i < store->dead_count; i++) {
-        char name[FILE_NAME_SIZE];
-        file_name(name, store->dead_streams[i], "val");
-        int rc = os_unlink(store->dir, name);
-        if (rc != 0) store_say(store, CAIRN_LOG_WARNING, "cannot remove %s, which no key names any more", name);
+int store_streams_take_dead(cairn *store, dead_stream **list, size_t *count) {
+    uint64_t oldest = store_snapshots_oldest(store, false);
+    size_t kept = 0;
+    *count = 0;
+    os_mutex_lock(&store->streams_lock);
+    *list = malloc((store->dead_count + 1) * sizeof **list);
+    for (size_t i = 0; *list != NULL && i < store->dead_count; i++) {
+        dead_stream d = store->dead_streams[i];
+        if (d.last_snapshot < oldest) {
+            (*list)[(*count)++] = d;
+        } else {
+            store->dead_streams[kept++] = d;
+        }
     }
+    if (*list != NULL) store->dead_count = kept;
+    os_mutex_unlock(&store->streams_lock);
+    return *list != NULL ? CAIRN_OK : CAIRN_NO_MEMORY;
+}
+
+/* No sync of the directory: what a power cut brings back, the next open finds and removes. */
+void store_streams_remove(cairn *store, const dead_stream *list, size_t count, uint64_t *freed) {
+    for (size_t i = 0; i < count; i++) {
+        char name[FILE_NAME_SIZE];
+        file_name(name, list[i].id, "val");
+        int rc = os_unlink(store->dir, name);
+        if (rc == 0) *freed += list[i].file_size;
+        if (rc != 0) store_say(store, CAIRN_LOG_WARNING, "cannot remove %s, which no key names any more", name);
+        atomic_fetch_sub(&store->dead_stream_bytes, list[i].file_size);
+    }
+}
+
+void store_streams_remove_dead(cairn *store) {
+    uint64_t freed = 0;
+    store_streams_remove(store, store->dead_streams, store->dead_count, &freed);
     store->dead_count = 0;
 }
 

@@ -1,5 +1,6 @@
 /* What is done behind the callers' backs: syncs within sync_interval_ms, sealing and preparing segments, checkpoints,
- * taking expired keys out of the index. Two threads, so that a checkpoint never delays a sync. Without threads the next
+ * taking expired keys out of the index, compaction. Three threads, so that a checkpoint never delays a sync, and a
+ * compaction neither. Without threads the next
  * append does what is due. */
 #include "src/base/status.h"
 #include "src/store/store.h"
@@ -82,6 +83,25 @@ static void *run_keeper(void *arg) {
     return NULL;
 }
 
+static void *run_compactor(void *arg) {
+    cairn *store = arg;
+    store_upkeep *u = &store->upkeep;
+    os_mutex_lock(&u->lock);
+    while (!u->stop) {
+        if (!u->compact_wanted) {
+            os_cond_wait(&u->wake_compactor, &u->lock);
+            continue;
+        }
+        u->compact_wanted = false;
+        atomic_store(&u->compact_signalled, false);
+        os_mutex_unlock(&u->lock);
+        store_compact_in_background(store);
+        os_mutex_lock(&u->lock);
+    }
+    os_mutex_unlock(&u->lock);
+    return NULL;
+}
+
 static void without_threads(cairn *store) {
     store_upkeep *u = &store->upkeep;
     if (store->options.durability == CAIRN_DURABILITY_DEFAULT) {
@@ -120,7 +140,9 @@ void store_upkeep_note(cairn *store) {
     if (!atomic_load_explicit(&u->watches_expiries, memory_order_relaxed) && atomic_load(&store->expiring) > 0) {
         keep_now = !atomic_exchange(&u->watches_expiries, true) || keep_now;
     }
-    if (!flush_now && !keep_now) return;
+    bool compact_now = !atomic_load_explicit(&u->compact_signalled, memory_order_relaxed) &&
+                       store_space_is_due(store) && !atomic_exchange(&u->compact_signalled, true);
+    if (!flush_now && !keep_now && !compact_now) return;
     os_mutex_lock(&u->lock);
     if (flush_now) {
         u->flush_wanted = true;
@@ -130,35 +152,44 @@ void store_upkeep_note(cairn *store) {
         u->keep_wanted = true;
         os_cond_signal(&u->wake_keeper);
     }
+    if (compact_now) {
+        u->compact_wanted = true;
+        os_cond_signal(&u->wake_compactor);
+    }
     os_mutex_unlock(&u->lock);
+}
+
+static void stop_threads(store_upkeep *u, size_t started) {
+    atomic_store(&u->stopping, true);
+    os_mutex_lock(&u->lock);
+    u->stop = true;
+    os_cond_signal(&u->wake_flusher);
+    os_cond_signal(&u->wake_keeper);
+    os_cond_signal(&u->wake_compactor);
+    os_mutex_unlock(&u->lock);
+    for (size_t i = 0; i < started; i++) {
+        os_thread_join(&u->threads[i]);
+    }
 }
 
 int store_upkeep_start(cairn *store, cairn_error *error) {
     store_upkeep *u = &store->upkeep;
     if (store->options.no_background || store->options.read_only) return CAIRN_OK;
-    int rc = os_thread_start(&u->flusher, run_flusher, store);
-    if (rc != 0) return status_os(error, rc, "cannot start a thread");
-    rc = os_thread_start(&u->keeper, run_keeper, store);
-    os_mutex_lock(&u->lock);
-    u->running = true;
-    u->stop = rc != 0;
-    os_cond_signal(&u->wake_flusher);
-    os_mutex_unlock(&u->lock);
+    void *(*const run[UPKEEP_THREADS])(void *) = {run_flusher, run_keeper, run_compactor};
+    int rc = 0;
+    size_t started = 0;
+    for (; rc == 0 && started < UPKEEP_THREADS; started += rc == 0) {
+        rc = os_thread_start(&u->threads[started], run[started], store);
+    }
+    u->running = rc == 0;
     if (rc == 0) return CAIRN_OK;
-    os_thread_join(&u->flusher);
-    u->running = false;
+    stop_threads(u, started);
     return status_os(error, rc, "cannot start a thread");
 }
 
 void store_upkeep_stop(cairn *store) {
     store_upkeep *u = &store->upkeep;
     if (!u->running) return;
-    os_mutex_lock(&u->lock);
-    u->stop = true;
-    os_cond_signal(&u->wake_flusher);
-    os_cond_signal(&u->wake_keeper);
-    os_mutex_unlock(&u->lock);
-    os_thread_join(&u->flusher);
-    os_thread_join(&u->keeper);
+    stop_threads(u, UPKEEP_THREADS);
     u->running = false;
 }

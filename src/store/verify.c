@@ -47,12 +47,12 @@ static int verify_stream(void *ctx, location where, const vlog_head *head, cairn
     return rc;
 }
 
-/* Every location that the index holds leads to a record whose key has that hash. Payloads were read with the log. */
+/* Inside the epoch. Every location that the index holds leads to a record whose key has that hash. Payloads were read
+ * with the log. */
 static int verify_entry(verification *v, uint64_t hash, location where, cairn_error *error) {
     cairn *store = v->store;
     vlog_head head;
     cairn_error what = {0};
-    epoch_guard guard = epoch_enter(store->readers);
     int rc = vlog_head_read(store->log, where, STORE_HEAD_BYTES, &head, &what);
     if (rc == CAIRN_OK) {
         const record_header *h = &head.header;
@@ -69,7 +69,6 @@ static int verify_entry(verification *v, uint64_t hash, location where, cairn_er
         *error = what;
     }
     vlog_head_release(&head);
-    epoch_exit(store->readers, guard);
     return rc;
 }
 
@@ -98,6 +97,7 @@ static int verify_index(verification *v, cairn_error *error) {
     for (unsigned shard = 0; rc == CAIRN_OK && shard < HASH_INDEX_SHARDS; shard++) {
         uint64_t any_hash = (uint64_t)shard << 54;
         p.count = 0;
+        epoch_guard guard = epoch_enter(v->store->readers); /* what is in the list stays where it is */
         hash_index_lock(v->store->index, any_hash);
         rc = hash_index_visit_shard(v->store->index, shard, collect_pair, &p);
         hash_index_unlock(v->store->index, any_hash);
@@ -105,6 +105,7 @@ static int verify_index(verification *v, cairn_error *error) {
         for (size_t i = 0; rc == CAIRN_OK && i < p.count; i++) {
             rc = verify_entry(v, p.list[i].hash, p.list[i].where, error);
         }
+        epoch_exit(v->store->readers, guard);
         if (rc == CAIRN_OK && advance(v, 0) != 0) rc = status_set(error, CAIRN_CANCELLED, "verification was cancelled");
     }
     free(p.list);

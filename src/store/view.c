@@ -11,7 +11,8 @@ struct cairn_view {
     const void *data;
     size_t size;
     value_file *file;           /* of a value of its own */
-    vlog_mapping *mapping;      /* of a value in the log */
+    vlog_mapping *mapping;      /* of a value in the log ... */
+    segment *held;              /* ... and where it lies */
     const cached_value *cached; /* of one in the cache */
     uint8_t *copy;              /* of one that is compressed */
 };
@@ -27,7 +28,9 @@ static int map_found(cairn_view *v, const store_found *found, cairn_error *error
     v->data = empty_value;
     if (v->size == 0) return CAIRN_OK;
     if (found->head.header.type != RECORD_STREAM && found->head.header.codec == CODEC_RAW) {
-        return vlog_map(store->log, &found->head, &v->mapping, &v->data, error);
+        int mapped = vlog_map(store->log, &found->head, &v->mapping, &v->data, error);
+        if (mapped == CAIRN_OK) v->held = vlog_hold(&found->head);
+        return mapped;
     }
     int rc = CAIRN_OK;
     if (found->head.header.type == RECORD_STREAM) rc = store_stream_open(store, &found->head, &v->file, error);
@@ -104,6 +107,7 @@ void cairn_view_close(cairn_view *v) {
         value_file_close(v->file);
     }
     vlog_unmap(v->mapping);
+    vlog_release(v->held);
     if (v->cached != NULL) value_cache_unpin(v->cached);
     free(v->copy);
     atomic_fetch_sub(&v->store->children, 1);

@@ -176,9 +176,9 @@ static size_t random_size(history *h) {
 
 static step_kind random_kind(history *h) {
     static const uint8_t weights[STEP_KINDS] = {
-        [STEP_PUT] = 35,    [STEP_PUT_IF_ABSENT] = 5, [STEP_WRITER] = 7, [STEP_WRITER_ABORT] = 2,
-        [STEP_DELETE] = 14, [STEP_BATCH] = 13,        [STEP_SYNC] = 4,   [STEP_CHECKPOINT] = 5,
-        [STEP_REOPEN] = 5,  [STEP_WAIT] = 5,          [STEP_READ] = 2,   [STEP_SNAPSHOT] = 3};
+        [STEP_PUT] = 31,   [STEP_PUT_IF_ABSENT] = 5, [STEP_WRITER] = 7,     [STEP_WRITER_ABORT] = 2, [STEP_DELETE] = 14,
+        [STEP_BATCH] = 13, [STEP_SYNC] = 4,          [STEP_CHECKPOINT] = 5, [STEP_REOPEN] = 5,       [STEP_WAIT] = 5,
+        [STEP_READ] = 2,   [STEP_SNAPSHOT] = 3,      [STEP_COMPACT] = 4};
     unsigned roll = (unsigned)random_below(&h->rng, 100);
     if (h->profile.batch_one_in != 0 && random_one_in(&h->rng, h->profile.batch_one_in)) return STEP_BATCH;
     for (unsigned kind = 0; kind < STEP_KINDS; kind++) {
@@ -272,7 +272,8 @@ static bool learn_versions(history *h, const history_step *s, finding *f) {
 
 static void learn_durability(history *h, const history_step *s) {
     bool synced = s->writes && (s->sync || h->profile.durability == CAIRN_DURABILITY_SYNC);
-    if (synced || s->kind == STEP_SYNC || s->kind == STEP_CHECKPOINT || s->kind == STEP_REOPEN) {
+    if (synced || s->kind == STEP_SYNC || s->kind == STEP_CHECKPOINT || s->kind == STEP_REOPEN ||
+        s->kind == STEP_COMPACT) {
         h->durable = h->done;
     } else if (changes(s->kind) && h->profile.durability == CAIRN_DURABILITY_DEFAULT && !h->plan_hit) {
         /* Without threads a change does what was due before it; it does not fail when that does. */
@@ -351,9 +352,9 @@ bool history_put(history *h, finding *f) {
 size_t history_high(const history *h) { return h->in_flight ? h->done + 1 : h->done; }
 
 void history_describe(const history *h, finding *f) {
-    static const char *const names[STEP_KINDS] = {"put",    "put-if-absent", "writer", "writer-abort",
-                                                  "delete", "batch",         "sync",   "checkpoint",
-                                                  "reopen", "wait",          "read",   "snapshot"};
+    static const char *const names[STEP_KINDS] = {"put",   "put-if-absent", "writer",     "writer-abort", "delete",
+                                                  "batch", "sync",          "checkpoint", "reopen",       "wait",
+                                                  "read",  "snapshot",      "compact"};
     finding_add(f, "\nhistory: durability %d, compression %d, cache %llx, mask %llx, done %zu%s, durable %zu\n",
                 h->profile.durability, h->profile.compression, (unsigned long long)h->profile.cache_bytes,
                 (unsigned long long)h->profile.hash_mask, h->done, h->in_flight ? " and one in flight" : "",

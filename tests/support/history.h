@@ -33,6 +33,7 @@ typedef enum step_kind {
     STEP_WAIT,
     STEP_READ,
     STEP_SNAPSHOT, /* opens one, or looks into the one that is open and maybe closes it */
+    STEP_COMPACT,
     STEP_KINDS
 } step_kind;
 

@@ -97,6 +97,11 @@ static int use_snapshot(history *h, const history_step *s, cairn_error *error) {
     return rc;
 }
 
+static int compact(history *h, cairn_error *error) {
+    cairn_compact_options o = {.struct_size = sizeof o, .full = random_one_in(&h->rng, 2), .min_garbage_ratio = 0.05};
+    return cairn_compact(h->store, &o, NULL, error);
+}
+
 int history_run_step(history *h, const history_step *s, cairn_error *error) {
     const history_key *key = &h->keys[s->key];
     const history_value *v = &h->values[s->value];
@@ -123,6 +128,8 @@ int history_run_step(history *h, const history_step *s, cairn_error *error) {
         return read_back(h, s, error);
     case STEP_SNAPSHOT:
         return use_snapshot(h, s, error);
+    case STEP_COMPACT:
+        return compact(h, error);
     default:
         sim_clock_advance(h->disk, 1 + random_below(&h->rng, 250));
         return CAIRN_OK;

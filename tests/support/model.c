@@ -156,7 +156,7 @@ static bool stats_agree(const model *m, cairn *store, finding *f) {
                             (unsigned long long)stats.live_bytes, m->present, (unsigned long long)expiring,
                             (unsigned long long)live);
     }
-    return stats.snapshots != 0 || stats.pinned_bytes == 0 ||
+    return stats.snapshots + stats.scans != 0 || stats.pinned_bytes == 0 ||
            finding_note(f, "%llu bytes are pinned without a snapshot", (unsigned long long)stats.pinned_bytes);
 }
 

@@ -223,6 +223,13 @@ static bool do_train(model_run *r) {
     return rc == CAIRN_UNSUPPORTED || is_code(r, rc, CAIRN_OK, "train", 0, &error);
 }
 
+static bool do_compact(model_run *r) {
+    cairn_error error = {0};
+    cairn_compact_options o = {.struct_size = sizeof o, .full = random_one_in(&r->rng, 2), .min_garbage_ratio = 0.05};
+    int rc = cairn_compact(r->store, &o, NULL, &error);
+    return is_code(r, rc, CAIRN_OK, "compact", 0, &error);
+}
+
 bool model_run_step(model_run *r) {
     uint64_t roll = random_below(&r->rng, 1000);
     model_held *h = &r->held[random_below(&r->rng, MODEL_HELD_MAX)];
@@ -238,6 +245,7 @@ bool model_run_step(model_run *r) {
     if (roll < 955) return use_held(r, h);
     if (roll < 984) return let_go_held(r, h);
     if (roll < 985) return do_train(r);
+    if (roll < 988) return do_compact(r);
     if (roll < 996) return do_sync(r, false);
     if (roll < 999) return do_sync(r, true);
     return r->shared || model_agrees(&r->model, r->store, r->finding);

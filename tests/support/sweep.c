@@ -239,6 +239,8 @@ static bool examine_new(const visit *v, sim_disk *disk) {
     if (cut) sim_on_operation(disk, cut_recovery, &nested);
     history_profile profile = v->history->profile;
     history_profile_vary(&profile, &s->rng);
+    /* The checkpoint is only a cache of the log, also of one that was compacted. */
+    if (random_one_in(&s->rng, 6)) (void)sim_file_remove(disk, HISTORY_STORE, "CHECKPOINT");
     bool good = recover(v, disk, &profile, &store, &row);
     sim_on_operation(disk, NULL, NULL);
     uint64_t now_ms = sim_os(disk)->clock_ms(sim_os(disk));

@@ -59,6 +59,8 @@ static void fill(manifest *m) {
     manifest_init(m, store_id);
     m->features = FEATURE_ZSTD | FEATURE_EXPIRES;
     m->dictionary = 6;
+    m->reclaimed_place = 300;
+    m->next_granule = 360;
     m->compatible_features = 5;
     m->reclaim_epoch = 9;
     m->next_id = 12;
@@ -73,6 +75,8 @@ static void assert_same(const manifest *a, const manifest *b) {
     assert_memory_equal(a->store_id, b->store_id, 16);
     assert_int_equal(a->features, b->features);
     assert_int_equal(a->dictionary, b->dictionary);
+    assert_int_equal(a->reclaimed_place, b->reclaimed_place);
+    assert_int_equal(a->next_granule, b->next_granule);
     assert_int_equal(a->compatible_features, b->compatible_features);
     assert_int_equal(a->sequence, b->sequence);
     assert_int_equal(a->reclaim_epoch, b->reclaim_epoch);
@@ -223,7 +227,7 @@ static const poke pokes[] = {
     {16, 2, 2, CAIRN_UNSUPPORTED, 16},
     {20, 4, 127, CAIRN_CORRUPT, 20},
     {24, 1, 'X', CAIRN_CORRUPT, 24},
-    {40, 8, 16, CAIRN_UNSUPPORTED, 40},
+    {40, 8, 32, CAIRN_UNSUPPORTED, 40},
     {40, 8, (uint64_t)1 << 63, CAIRN_UNSUPPORTED, 40},
     {40, 8, FEATURES_KNOWN | FEATURES_KNOWN << 1, CAIRN_UNSUPPORTED, 40},
     {56, 8, (uint64_t)1 << 63, CAIRN_CORRUPT, 56},
@@ -235,6 +239,8 @@ static const poke pokes[] = {
     {88, 8, (uint64_t)1 << 59 | 3, CAIRN_CORRUPT, 88}, /* times 96 wraps to the true size */
     {104, 8, (uint64_t)1 << 63, CAIRN_CORRUPT, 104},
     {104, 8, UINT64_MAX, CAIRN_CORRUPT, 104},
+    {112, 8, (uint64_t)1 << 63, CAIRN_CORRUPT, 112},
+    {120, 8, GRANULE_COUNT + 1, CAIRN_CORRUPT, 120},
     {HEADER, 8, 0, CAIRN_CORRUPT, HEADER},
     {SECOND, 8, 3, CAIRN_CORRUPT, SECOND}, /* twice */
     {SECOND, 8, 2, CAIRN_CORRUPT, SECOND}, /* descending */
@@ -247,6 +253,8 @@ static const poke pokes[] = {
     {SECOND + 24, 8, UINT64_MAX, CAIRN_CORRUPT, SECOND + 16},
     {SECOND + 32, 4, 0, CAIRN_CORRUPT, SECOND + 32},
     {SECOND + 32, 4, 3, CAIRN_CORRUPT, SECOND + 32},
+    {SECOND + 36, 4, 2, CAIRN_CORRUPT, SECOND + 36},
+    {SECOND + ENTRY + 36, 4, 1, CAIRN_CORRUPT, SECOND + ENTRY + 36}, /* open and compacted */
     {SECOND + 40, 8, 0, CAIRN_CORRUPT, SECOND + 40},
     {SECOND + 40, 8, 4096, CAIRN_CORRUPT, SECOND + 40},
     {SECOND + 56, 8, 751, CAIRN_CORRUPT, SECOND + 56},

@@ -19,13 +19,21 @@ typedef struct fixture {
     hash_index *index;
     side_table *table;
     uint64_t empty_bytes;
+    uint64_t released; /* bytes of the locations that the table let go */
 } fixture;
+
+static uint64_t bytes_of(location where) { return 64 + where % 7 * 64; }
+
+static void count_released(void *ctx, location where) {
+    fixture *f = ctx;
+    f->released += bytes_of(where);
+}
 
 static int setup(void **state) {
     fixture *f = calloc(1, sizeof *f);
     *state = f;
     if (f == NULL || epoch_new(&f->readers) != CAIRN_OK || hash_index_new(&f->index, f->readers) != CAIRN_OK) return -1;
-    int rc = side_table_new(&f->table, f->index);
+    int rc = side_table_new(&f->table, f->index, count_released, f);
     f->empty_bytes = rc == CAIRN_OK ? side_table_bytes(f->table) : 0;
     return rc;
 }
@@ -40,8 +48,6 @@ static int teardown(void **state) {
 }
 
 /* ---- What a writer does: record, change, pin. LOCATION_NONE as `from` inserts, as `to` removes. ---- */
-
-static uint64_t bytes_of(location where) { return 64 + where % 7 * 64; }
 
 static bool change(fixture *f, uint64_t hash, uint64_t newest, location from, location to) {
     bool pinned = false;

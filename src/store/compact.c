@@ -1,0 +1,195 @@
+/* Compaction: by the caller's wish, and by the store's own thread. What a unit is, and why nothing is lost, is told in
+ * compact.h and reclaim.c. */
+#include "src/store/compact.h"
+
+#include "src/base/check.h"
+#include "src/base/status.h"
+
+#define RATIO_DEFAULT 0.2
+#define PACE_BYTES ((uint64_t)256 << 10) /* between two looks at the clock and the callback */
+#define ROUNDS_FULL 3u
+#define SEAL_BYTES ((uint64_t)1 << 20) /* a smaller active segment is not worth a file */
+
+/* ---- Pace ---- */
+
+static uint64_t now_ns(const cairn *store) { return store->os->monotonic_ns(store->os); }
+
+static void keep_to_rate(compaction *c) {
+    uint64_t rate = c->options.bytes_per_second;
+    uint64_t due = rate == 0 ? 0 : (uint64_t)((double)c->paced / (double)rate * 1e9);
+    uint64_t elapsed = now_ns(c->store) - c->began_ns;
+    if (due > elapsed) os_nap_us(min_u64(due - elapsed, 1000000000u) / 1000);
+}
+
+/* Every second moment belongs to the others, as long as the bound is not near. */
+static void be_gentle(compaction *c) {
+    uint64_t now = now_ns(c->store), worked = now - c->began_ns;
+    store_space s = store_space_get(c->store);
+    if (s.garbage < s.limit - (s.limit - s.start) / 4) os_nap_us(min_u64(worked, 100000000u) / 1000);
+    c->began_ns = now_ns(c->store);
+}
+
+int compaction_advance(compaction *c, uint64_t bytes, cairn_error *error) {
+    c->progress.done += bytes;
+    c->result.bytes_scanned += bytes;
+    c->paced += bytes;
+    if (c->paced % PACE_BYTES >= bytes % PACE_BYTES && bytes < PACE_BYTES) return CAIRN_OK;
+    if (c->in_background) {
+        if (atomic_load(&c->store->upkeep.stopping)) return status_set(error, CAIRN_CANCELLED, "the store is closing");
+        be_gentle(c);
+        return CAIRN_OK;
+    }
+    keep_to_rate(c);
+    if (c->progress.total < c->progress.done) c->progress.total = c->progress.done;
+    if (c->options.progress == NULL || c->options.progress(&c->progress, c->options.ctx) == 0) return CAIRN_OK;
+    return status_set(error, CAIRN_CANCELLED, "the compaction was cancelled");
+}
+
+/* ---- Units ---- */
+
+/* How many of the victims from `from` on are emptied together: about as much live as goes into one new segment. */
+static size_t unit_size(const victims *v, size_t from, uint64_t target) {
+    uint64_t live = 0;
+    size_t count = 0;
+    while (from + count < v->count && (count == 0 || live + v->list[from + count].live <= target)) {
+        live += v->list[from + count].live + v->list[from + count].kept;
+        count++;
+    }
+    return count;
+}
+
+/* What was emptied is removed before the disk gets full of it; each time costs a checkpoint. */
+static bool should_reclaim(cairn *store, uint64_t waiting) {
+    uint64_t target = vlog_segment_target(store->log), left = UINT64_MAX;
+    if (waiting >= 4 * target + 20 * checkpoint_cost(store->index)) return true;
+    return os_dir_free_bytes(store->dir, &left) == 0 && left < 2 * target;
+}
+
+/* Empties all victims. *damaged: some were left alone, and *error says of the last one why. */
+static int empty_all(compaction *c, const victims *v, bool *damaged, cairn_error *error) {
+    cairn *store = c->store;
+    uint64_t target = vlog_segment_target(store->log), waiting = 0;
+    int rc = CAIRN_OK;
+    for (size_t from = 0; rc == CAIRN_OK && from < v->count;) {
+        size_t count = unit_size(v, from, target);
+        rc = compaction_empty(c, v, from, count, error);
+        if (rc == CAIRN_CORRUPT) {
+            store_say(store, CAIRN_LOG_ERROR, "compaction leaves a segment alone: %s", error->message);
+            *damaged = true;
+            rc = CAIRN_OK;
+        }
+        for (size_t i = from; i < from + count; i++) {
+            waiting += v->list[i].bytes;
+        }
+        from += count;
+        if (rc == CAIRN_OK && from < v->count && should_reclaim(store, waiting)) {
+            rc = store_reclaim(store, &c->result.bytes_freed, error);
+            waiting = 0;
+        }
+    }
+    return rc;
+}
+
+/* ---- By the caller's wish ---- */
+
+static int check_options(cairn_compact_options *o, cairn_error *error) {
+    if (!(o->min_garbage_ratio >= 0 && o->min_garbage_ratio <= 1)) {
+        return status_set(error, CAIRN_INVALID, "min_garbage_ratio is not between 0 and 1");
+    }
+    if (o->min_garbage_ratio == 0 && !o->full) o->min_garbage_ratio = RATIO_DEFAULT;
+    if (o->full) o->min_garbage_ratio = 0;
+    return CAIRN_OK;
+}
+
+static void count_only(compaction *c, const victims *v) {
+    for (size_t i = 0; i < v->count; i++) {
+        c->result.bytes_scanned += v->list[i].bytes;
+        c->result.bytes_moved += v->list[i].live;
+        c->result.bytes_freed += v->list[i].bytes - min_u64(v->list[i].bytes, v->list[i].live);
+    }
+}
+
+/* One choice of victims. *more: something was done. */
+static int run_round(compaction *c, bool *damaged, bool *more, cairn_error *error) {
+    victims v;
+    int rc = victims_by_ratio(c->store, c->options.min_garbage_ratio, c->options.full, &v, error);
+    if (rc == CAIRN_OK && c->options.dry_run) {
+        count_only(c, &v);
+    } else if (rc == CAIRN_OK) {
+        *more = v.count > 0;
+        c->progress.total += v.bytes;
+        rc = empty_all(c, &v, damaged, error);
+        int reclaimed = store_reclaim(c->store, &c->result.bytes_freed, rc == CAIRN_OK ? error : NULL);
+        if (rc == CAIRN_OK) rc = reclaimed;
+    }
+    victims_release(&v);
+    return rc;
+}
+
+/* compact_lock held. */
+static int run(compaction *c, cairn_error *error) {
+    bool damaged = false, more = true;
+    cairn_error why;
+    int rc = c->options.dry_run ? CAIRN_OK : vlog_sync(c->store->log, vlog_appended_place(c->store->log), &why);
+    if (rc == CAIRN_OK && !c->options.dry_run) {
+        rc = vlog_seal_active(c->store->log, c->options.full ? 1 : SEAL_BYTES, c->options.min_garbage_ratio, &why);
+    }
+    /* With all garbage: again, because tombstones were kept for the sake of records that have gone since. */
+    for (unsigned i = 0; rc == CAIRN_OK && more && i < (c->options.full ? ROUNDS_FULL : 1); i++) {
+        more = false;
+        rc = run_round(c, &damaged, &more, &why);
+    }
+    if (rc != CAIRN_OK && error != NULL) *error = why;
+    if (rc != CAIRN_OK || !damaged) return rc;
+    return status_set(error, CAIRN_CORRUPT, "segments in which something is damaged were left alone; verify names it");
+}
+
+int cairn_compact(cairn *store, const cairn_compact_options *options, cairn_compact_result *result,
+                  cairn_error *error) {
+    compaction c = {.store = store};
+    int rc = store_check_write(store, error);
+    if (rc == CAIRN_OK && result != NULL) rc = store_copy_result(result, &c.result, sizeof c.result, error);
+    if (rc == CAIRN_OK) rc = store_copy_options(&c.options, sizeof c.options, options, error);
+    if (rc == CAIRN_OK) rc = check_options(&c.options, error);
+    if (rc != CAIRN_OK) return rc;
+    os_mutex_lock(&store->compact_lock);
+    c.began_ns = now_ns(store);
+    rc = run(&c, error);
+    os_mutex_unlock(&store->compact_lock);
+    if (result != NULL) (void)store_copy_result(result, &c.result, sizeof c.result, NULL);
+    return rc;
+}
+
+/* ---- By the store itself ---- */
+
+/* Until there is less garbage than at the start of it, or nothing more to gain. */
+static int work_off(compaction *c, cairn_error *error) {
+    cairn *store = c->store;
+    bool damaged = false, more = true;
+    int rc = vlog_seal_active(store->log, SEAL_BYTES, 0.5, error);
+    for (store_space s = store_space_get(store); rc == CAIRN_OK && more && s.garbage > s.start;
+         s = store_space_get(store)) {
+        victims v;
+        rc = victims_by_benefit(store, s.garbage - s.start + s.start / 8, &v, error);
+        if (rc == CAIRN_OK) rc = empty_all(c, &v, &damaged, error);
+        uint64_t freed = c->result.bytes_freed;
+        if (rc == CAIRN_OK) rc = store_reclaim(store, &c->result.bytes_freed, error);
+        more = c->result.bytes_freed > freed;
+        victims_release(&v);
+    }
+    return rc;
+}
+
+void store_compact_in_background(cairn *store) {
+    compaction c = {.store = store, .in_background = true};
+    cairn_error error;
+    if (vlog_failed(store->log)) return;
+    os_mutex_lock(&store->compact_lock);
+    c.began_ns = now_ns(store);
+    int rc = work_off(&c, &error);
+    os_mutex_unlock(&store->compact_lock);
+    store_space_settled(store);
+    if (rc != CAIRN_OK && rc != CAIRN_CANCELLED) {
+        store_say(store, CAIRN_LOG_ERROR, "compaction in the background: %s", error.message);
+    }
+}

@@ -1,0 +1,64 @@
+/* Compaction, for compact.c, space.c and move.c only: which segments are emptied, and how. One compaction at a time
+ * (store->compact_lock).
+ *
+ *  - A *unit* is a set of sealed segments that are emptied together: what the index names of them is copied into new
+ *    segments, in the order of versions; these are published; then the index is changed, one entry at a time under its
+ *    stripe, from the old location to the new one, where it still has the old one. Nothing is written to the log for
+ *    it: until the next checkpoint is durable, the old segments are there, and a crash goes back to them.
+ *  - Then the unit waits to be removed (reclaim.c).
+ */
+#ifndef CAIRN_STORE_COMPACT_H
+#define CAIRN_STORE_COMPACT_H
+
+#include "src/store/store.h"
+#include "vlog/compacted.h"
+
+typedef struct compaction {
+    cairn *store;
+    cairn_compact_options options;
+    cairn_compact_result result;
+    cairn_progress progress;
+    bool in_background; /* gently, and until the store closes */
+    uint64_t began_ns;  /* monotonic: for the rate */
+    uint64_t paced;     /* bytes since then */
+} compaction;
+
+/* ---- space.c: what there is to gain, and where ---- */
+
+/* How garbage stands against the bound. */
+typedef struct store_space {
+    uint64_t garbage; /* bytes of records and value files that nothing sees */
+    uint64_t start;   /* from here on the store's own thread compacts */
+    uint64_t limit;   /* what the bound allows */
+} store_space;
+store_space store_space_get(cairn *store);
+
+typedef struct victims {
+    vlog_space *list; /* malloc'ed; the first `count` of what vlog_space_list gave */
+    size_t count;
+    size_t all; /* the others follow */
+    uint64_t bytes, live;
+} victims;
+
+static inline uint64_t space_garbage(const vlog_space *s) {
+    return s->bytes - min_u64(s->bytes, s->live + s->kept + s->gaps);
+}
+
+/* Segments that may be emptied now, all of those with at least this share of garbage (`full`: any, tombstones too); or
+ * the best ones until they come to `enough` bytes of it. A segment with the COMMIT of a batch stays while parts of the
+ * batch do. */
+int victims_by_ratio(cairn *store, double ratio, bool full, victims *v, cairn_error *error);
+int victims_by_benefit(cairn *store, uint64_t enough, victims *v, cairn_error *error);
+void victims_release(victims *v);
+
+/* ---- move.c: one unit ---- */
+
+/* Empties the first `count` segments of `v` from `from` on, and hands them to reclaim.c. CAIRN_CANCELLED: by the
+ * callback, or the store is about to close; what was published so far stays moved. CAIRN_CORRUPT: a record that the
+ * index names is damaged; its segment is left alone from now on. */
+int compaction_empty(compaction *c, const victims *v, size_t from, size_t count, cairn_error *error);
+
+/* compact.c: bytes more were looked at: tells the callback, keeps to the rate. */
+int compaction_advance(compaction *c, uint64_t bytes, cairn_error *error);
+
+#endif

@@ -1,0 +1,160 @@
+/* What was emptied, and when it may go. A segment that compaction has emptied, or that died by itself, is removed when
+ *
+ *  1. the index names nothing in it, no snapshot lists a record of it, and no reader or view has one open;
+ *  2. every reader has left that may have met a location in it before;
+ *  3. no scan is open that made its list before;
+ *  4. a checkpoint is durable that began after all of this, so that no replay needs it (rule 1 of vlog/FORMAT.md), and
+ *     with it all that superseded its records (rule 2).
+ *
+ * The segments of one unit go in one replacement of the manifest, because tombstones were left out for the sake of dead
+ * records that go along. Value files that died go by the same steps. After a crash nobody remembers the units; their
+ * segments are still there, and empty, and are found again. */
+#include "src/base/status.h"
+#include "src/store/store.h"
+#include "vlog/compacted.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct drained {
+    struct drained *next;
+    uint64_t last_snapshot; /* when it was emptied: scans up to it may have met it */
+    size_t count;
+    segment *segments[];
+} drained;
+
+/* ---- Waiting for readers ---- */
+
+typedef struct barrier {
+    epoch_entry entry; /* first */
+    atomic_bool passed;
+} barrier;
+
+static void pass(epoch_entry *entry) { atomic_store(&((barrier *)entry)->passed, true); }
+
+void store_wait_readers(cairn *store) {
+    barrier b;
+    atomic_init(&b.passed, false);
+    epoch_retire(store->readers, &b.entry, pass);
+    while (!atomic_load(&b.passed)) {
+        os_nap_us(200);
+        epoch_poll(store->readers);
+    }
+}
+
+static void wait_readers(void *ctx) { store_wait_readers(ctx); }
+
+/* ---- Units ---- */
+
+int store_reclaim_later(cairn *store, segment *const *segments, size_t count, cairn_error *error) {
+    drained *d = malloc(sizeof *d + count * sizeof(segment *));
+    if (d == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory to remember %zu segments", count);
+    *d = (drained){.next = store->drained, .last_snapshot = store_snapshots_last(store), .count = count};
+    memcpy(d->segments, segments, count * sizeof(segment *));
+    store->drained = d;
+    return CAIRN_OK;
+}
+
+bool store_reclaim_waits_for(const cairn *store, const segment *s) {
+    for (const drained *d = store->drained; d != NULL; d = d->next) {
+        for (size_t i = 0; i < d->count; i++) {
+            if (d->segments[i] == s) return true;
+        }
+    }
+    return false;
+}
+
+void store_reclaim_release(cairn *store) {
+    while (store->drained != NULL) {
+        drained *d = store->drained;
+        store->drained = d->next;
+        free(d);
+    }
+}
+
+static bool is_free(const drained *d, uint64_t oldest_scan) {
+    bool is_empty = d->last_snapshot < oldest_scan;
+    for (size_t i = 0; is_empty && i < d->count; i++) {
+        is_empty = vlog_is_empty(d->segments[i]);
+    }
+    return is_empty;
+}
+
+/* Takes the units out of the list that may go, as far as readers say. */
+static drained *take_free(cairn *store, drained **from) {
+    drained *free_ones = NULL;
+    uint64_t oldest_scan = store_snapshots_oldest(store, true);
+    for (drained **at = from; *at != NULL;) {
+        drained *d = *at;
+        if (is_free(d, oldest_scan)) {
+            *at = d->next;
+            d->next = free_ones;
+            free_ones = d;
+        } else {
+            at = &d->next;
+        }
+    }
+    return free_ones;
+}
+
+static void give_back(cairn *store, drained *list) {
+    while (list != NULL) {
+        drained *d = list;
+        list = d->next;
+        d->next = store->drained;
+        store->drained = d;
+    }
+}
+
+static int remove_units(cairn *store, const drained *list, uint64_t *freed, cairn_error *error) {
+    size_t count = 0;
+    uint64_t covered = atomic_load(&store->covered_place);
+    for (const drained *d = list; d != NULL; d = d->next) {
+        count += d->count;
+    }
+    segment **segments = malloc((count + 1) * sizeof *segments);
+    if (segments == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory to remove %zu segments", count);
+    count = 0;
+    for (const drained *d = list; d != NULL; d = d->next) {
+        for (size_t i = 0; i < d->count; i++) {
+            CHECK(d->segments[i]->compacted || d->segments[i]->end_place <= covered);
+            segments[count++] = d->segments[i];
+        }
+    }
+    int rc =
+        vlog_remove(store->log, segments, count, vlog_reclaim_epoch(store->log) + 1, wait_readers, store, freed, error);
+    free(segments);
+    return rc;
+}
+
+int store_reclaim(cairn *store, uint64_t *freed, cairn_error *error) {
+    dead_stream *files = NULL;
+    size_t file_count = 0;
+    drained *units = take_free(store, &store->drained);
+    int rc = store_streams_take_dead(store, &files, &file_count);
+    if (rc != CAIRN_OK) rc = status_set(error, rc, "no memory to reclaim space");
+    if (rc == CAIRN_OK && (units != NULL || file_count > 0)) {
+        store_wait_readers(store);
+        drained *held = units; /* by somebody who was still reading a moment ago */
+        units = take_free(store, &held);
+        give_back(store, held);
+        rc = store_checkpoint(store, false, error);
+        if (rc == CAIRN_OK) {
+            store_streams_remove(store, files, file_count, freed);
+            file_count = 0;
+            if (units != NULL) rc = remove_units(store, units, freed, error);
+        }
+    }
+    if (rc != CAIRN_OK) {
+        store_streams_give_back(store, files, file_count);
+        give_back(store, units);
+    } else {
+        while (units != NULL) {
+            drained *d = units;
+            units = d->next;
+            free(d);
+        }
+    }
+    free(files);
+    return rc;
+}

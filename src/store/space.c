@@ -1,0 +1,180 @@
+/* How much garbage there may be, and which segments are emptied when there is more. */
+#include "src/base/check.h"
+#include "src/base/status.h"
+#include "src/store/compact.h"
+#include "vlog/entries.h"
+
+#include <stdlib.h>
+
+#define SPACE_AMP_DEFAULT 1.25
+#define SLACK_MIN ((uint64_t)8 << 20)
+#define LOOK_STEP ((uint64_t)1 << 20) /* garbage that comes before the next look */
+
+/* ---- The bound ---- */
+
+static uint64_t dead_bytes(const cairn *store) {
+    return vlog_dead_bytes(store->log) + atomic_load(&store->dead_stream_bytes);
+}
+
+store_space store_space_get(cairn *store) {
+    vlog_usage usage = vlog_usage_get(store->log);
+    uint64_t live = usage.live_bytes + atomic_load(&store->stream_bytes), pinned = side_table_pinned_bytes(store->side);
+    uint64_t dead = dead_bytes(store);
+    double amp = store->options.max_space_amp == 0 ? SPACE_AMP_DEFAULT : store->options.max_space_amp;
+    uint64_t slack = max_u64(SLACK_MIN, 2 * vlog_segment_target(store->log));
+    uint64_t share = (uint64_t)((amp - 1) * (double)(live + pinned));
+    return (store_space){
+        .garbage = dead - min_u64(dead, pinned), .start = share - share / 8 + slack / 2, .limit = share + slack};
+}
+
+void store_space_settled(cairn *store) { atomic_store(&store->space_looked_at, dead_bytes(store)); }
+
+bool store_space_is_due(cairn *store) {
+    uint64_t dead = dead_bytes(store);
+    if (dead < atomic_load(&store->space_looked_at) + LOOK_STEP) return false;
+    store_space s = store_space_get(store);
+    if (s.garbage <= s.start) return false;
+    atomic_store(&store->space_looked_at, dead);
+    return true;
+}
+
+/* ---- Victims ---- */
+
+void victims_release(victims *v) {
+    free(v->list);
+    *v = (victims){0};
+}
+
+/* Nothing that a replay would need, that a batch under way has parts in, or that somebody holds. */
+static bool may_go(const cairn *store, const vlog_space *s, uint64_t replay_start) {
+    if (s->held || s->spoiled || store_reclaim_waits_for(store, s->segment)) return false;
+    return s->compacted || s->end_place <= replay_start;
+}
+
+/* The lowest number of a batch that has its COMMIT in the segment and may have parts before it; UINT64_MAX: none. */
+static int first_batch(cairn *store, const vlog_space *s, uint64_t *batch, cairn_error *error) {
+    entry_cursor c;
+    *batch = UINT64_MAX;
+    if (s->compacted) return CAIRN_OK;
+    int rc = entry_cursor_open(&c, store->log, s->segment, error);
+    while (rc == CAIRN_OK && (rc = entry_cursor_next(&c, error)) == 1) {
+        if (c.entry.type == RECORD_COMMIT && c.entry.batch < s->first_place) *batch = min_u64(*batch, c.entry.batch);
+        rc = CAIRN_OK;
+    }
+    entry_cursor_close(&c);
+    return rc;
+}
+
+static bool is_between(const vlog_space *s, uint64_t from, uint64_t to) {
+    return !s->compacted && s->end_place > from && s->first_place < to;
+}
+
+static int by_id(const void *a, const void *b) {
+    uint64_t x = ((const vlog_space *)a)->id, y = ((const vlog_space *)b)->id;
+    return (x > y) - (x < y);
+}
+
+/* Of the first v->count, those go to the others that hold a COMMIT while parts of its batch would stay, with what it
+ * was chosen for. In order of places, because each may keep the next one back. */
+static int leave_out_commits(cairn *store, victims *v, cairn_error *error) {
+    qsort(v->list, v->count, sizeof *v->list, by_id);
+    size_t kept = 0;
+    for (size_t i = 0; i < v->count; i++) {
+        uint64_t batch;
+        vlog_space candidate = v->list[i];
+        int rc = first_batch(store, &candidate, &batch, error);
+        if (rc == CAIRN_CORRUPT) {
+            vlog_spoil(candidate.segment);
+            store_say(store, CAIRN_LOG_ERROR, "compaction leaves a segment alone: %s", error->message);
+        } else if (rc != CAIRN_OK) {
+            return rc;
+        }
+        bool stays = rc == CAIRN_CORRUPT;
+        for (size_t j = kept; !stays && batch != UINT64_MAX && j < v->all; j++) {
+            stays = j != i && is_between(&v->list[j], batch, candidate.first_place);
+        }
+        if (stays) continue;
+        v->list[i] = v->list[kept];
+        v->list[kept++] = candidate;
+    }
+    v->count = kept;
+    v->bytes = v->live = 0;
+    for (size_t i = 0; i < kept; i++) {
+        v->bytes += v->list[i].bytes;
+        v->live += v->list[i].live;
+    }
+    return CAIRN_OK;
+}
+
+static int list_all(cairn *store, victims *v, cairn_error *error) {
+    *v = (victims){0};
+    int rc = vlog_space_list(store->log, &v->list, &v->all);
+    return rc == CAIRN_OK ? rc : status_set(error, rc, "no memory to compact");
+}
+
+static void choose(victims *v, size_t i) {
+    vlog_space chosen = v->list[i];
+    v->list[i] = v->list[v->count];
+    v->list[v->count++] = chosen;
+}
+
+/* Whether there is more dead in it than what fills up to a block, which a copy would need as well. */
+static bool has_garbage(cairn *store, const vlog_space *s) {
+    uint64_t garbage = space_garbage(s), gaps = 0;
+    entry_cursor c;
+    cairn_error ignored;
+    if (garbage == 0 || garbage > s->bytes / 64 || s->compacted) return garbage > 0;
+    int rc = entry_cursor_open(&c, store->log, s->segment, &ignored);
+    while (rc == CAIRN_OK && (rc = entry_cursor_next(&c, &ignored)) == 1) {
+        if (c.entry.type == RECORD_SKIP) gaps += c.entry.units * UNIT_BYTES;
+        rc = CAIRN_OK;
+    }
+    entry_cursor_close(&c);
+    return garbage > gaps;
+}
+
+/* With all garbage goes what was kept for its sake. */
+static bool is_wanted(cairn *store, const vlog_space *s, double ratio, bool full) {
+    uint64_t garbage = space_garbage(s);
+    if (full) return s->kept > 0 || has_garbage(store, s);
+    return garbage > 0 && (double)garbage >= ratio * (double)s->bytes;
+}
+
+int victims_by_ratio(cairn *store, double ratio, bool full, victims *v, cairn_error *error) {
+    uint64_t replay_start = store_replay_start(store);
+    int rc = list_all(store, v, error);
+    for (size_t i = 0; rc == CAIRN_OK && i < v->all; i++) {
+        const vlog_space *s = &v->list[i];
+        if (is_wanted(store, s, ratio, full) && may_go(store, s, replay_start)) choose(v, i);
+    }
+    return rc == CAIRN_OK ? leave_out_commits(store, v, error) : rc;
+}
+
+/* Cost and benefit: Rosenblum and Ousterhout, "The design and implementation of a log-structured file system", 1992.
+ * What is read and written again, against what is gained, and for how long it is likely to last: old values die less.
+ */
+static double benefit(const vlog_space *s, uint64_t now) {
+    double used = (double)(s->live + s->kept) / (double)max_u64(s->bytes, 1);
+    return (1 - used) / (1 + used) * (double)(now - min_u64(s->lowest_version, now) + 1);
+}
+
+int victims_by_benefit(cairn *store, uint64_t enough, victims *v, cairn_error *error) {
+    uint64_t replay_start = store_replay_start(store), now = 0, gain = 0;
+    int rc = list_all(store, v, error);
+    if (rc != CAIRN_OK) return rc;
+    for (size_t i = 0; i < v->all; i++) {
+        if (v->list[i].lowest_version != UINT64_MAX) now = max_u64(now, v->list[i].lowest_version);
+    }
+    while (gain < enough) {
+        size_t best = v->all;
+        for (size_t i = v->count; i < v->all; i++) {
+            const vlog_space *s = &v->list[i];
+            if (space_garbage(s) < s->bytes / 32 + 1 || !may_go(store, s, replay_start)) continue;
+            if (best == v->all || benefit(s, now) > benefit(&v->list[best], now)) best = i;
+        }
+        if (best == v->all) break;
+        gain += space_garbage(&v->list[best]);
+        choose(v, best);
+    }
+    return leave_out_commits(store, v, error);
+}

@@ -1,0 +1,463 @@
+#include "vlog/compacted.h"
+
+#include "src/base/array.h"
+#include "src/base/check.h"
+#include "src/base/status.h"
+#include "vlog/log_state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define STAGING_BYTES ((size_t)1 << 20)
+
+struct vlog_output {
+    vlog *log;
+    segment *segment;
+    os_file *file;
+    footer_builder builder;
+    uint8_t *staging; /* what comes behind `written`, not yet in the file */
+    size_t staged;
+    uint64_t written, place, kept, gaps;
+};
+
+/* ---- What there is ---- */
+
+static vlog_space space_of(segment *s) {
+    return (vlog_space){.segment = s,
+                        .id = s->id,
+                        .bytes = atomic_load(&s->end) - SEGMENT_DATA_OFFSET,
+                        .live = atomic_load(&s->live),
+                        .kept = s->kept,
+                        .gaps = s->gaps,
+                        .footer_bytes = s->sealed_size - atomic_load(&s->end),
+                        .first_place = s->first_place,
+                        .end_place = s->end_place,
+                        .lowest_version = s->lowest_version,
+                        .compacted = s->compacted,
+                        .held = atomic_load(&s->held_bytes) > 0 || atomic_load(&s->holds) > 0,
+                        .spoiled = atomic_load(&s->spoiled)};
+}
+
+static int by_id(const void *a, const void *b) {
+    uint64_t x = ((const vlog_space *)a)->id, y = ((const vlog_space *)b)->id;
+    return (x > y) - (x < y);
+}
+
+int vlog_space_list(vlog *log, vlog_space **list, size_t *count) {
+    os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
+    size_t all = vlog_segment_count(log);
+    *list = malloc((all + 1) * sizeof **list);
+    *count = 0;
+    for (size_t i = 0; *list != NULL && i < all; i++) {
+        segment *s = vlog_segment_at(log, i);
+        if (s->state == SEGMENT_SEALED) (*list)[(*count)++] = space_of(s);
+    }
+    os_mutex_unlock(&log->append_lock);
+    if (*list == NULL) return CAIRN_NO_MEMORY;
+    qsort(*list, *count, sizeof **list, by_id);
+    return CAIRN_OK;
+}
+
+bool vlog_is_empty(const segment *s) {
+    return atomic_load(&s->live) == 0 && atomic_load(&s->held_bytes) == 0 && atomic_load(&s->holds) == 0;
+}
+
+void vlog_spoil(segment *s) { atomic_store(&s->spoiled, true); }
+
+/* ---- Reading for a copy ---- */
+
+location vlog_entry_location(const segment *s, const footer_entry *e) {
+    return segment_location(s, e->offset, e->units, vlog_kind_of(e->type, e->flags));
+}
+
+static int verify_payload(vlog *log, const vlog_head *head, const uint8_t *payload, cairn_error *error) {
+    const record_header *h = &head->header;
+    if (h->codec == CODEC_RAW) {
+        uint64_t bad = frames_verify(head->bytes + record_table_offset(h->key_size), payload, h->stored_size);
+        if (bad == UINT64_MAX) return CAIRN_OK;
+        return vlog_damaged(error, head->segment, head->offset + h->header_size + bad * FRAME_BYTES, head,
+                            "a value is damaged");
+    }
+    uint8_t *scratch = malloc(FRAME_BYTES);
+    int rc = scratch != NULL ? CAIRN_OK : status_set(error, CAIRN_NO_MEMORY, "no memory to read a frame");
+    for (uint64_t done = 0; rc == CAIRN_OK && done < h->value_size; done += FRAME_BYTES) {
+        rc = vlog_payload_read(log, head, scratch, min_u64(FRAME_BYTES, h->value_size - done), done, error);
+    }
+    free(scratch);
+    return rc;
+}
+
+int vlog_record_raw(vlog *log, segment *s, uint64_t offset, uint64_t units, uint8_t *buf, record_header *header,
+                    cairn_error *error) {
+    os_file *file = NULL;
+    uint64_t length = units * UNIT_BYTES;
+    size_t got = 0;
+    int rc = segment_file(&log->files, s, &file, error);
+    if (rc != CAIRN_OK) return rc;
+    int os_rc = os_file_read(file, buf, length, offset, &got); /* once: not what makes a part warm */
+    if (os_rc != 0) {
+        return status_os(error, os_rc, "cannot read segment %016llx.seg at offset %llu", (unsigned long long)s->id,
+                         (unsigned long long)offset);
+    }
+    if (got < length) return vlog_damaged(error, s, offset + got, NULL, "the file ends inside a record");
+    if (record_decode(header, buf, length, length, s->seed + offset) != RECORD_VALID || header->units != units) {
+        return vlog_damaged(error, s, offset, NULL, "the header of a record is damaged");
+    }
+    vlog_head head = {
+        .header = *header, .segment = s, .file = file, .offset = offset, .bytes = buf, .have = header->header_size};
+    return verify_payload(log, &head, buf + header->header_size, error);
+}
+
+/* ---- Writing ---- */
+
+int vlog_compacted_reserve(vlog *log, cairn_error *error) {
+    segment **grown =
+        array_with_room(log->compacted, &log->compacted_capacity, log->compacted_count, sizeof *grown, 16);
+    if (grown == NULL)
+        return status_set(error, CAIRN_NO_MEMORY, "no memory for %zu segments", log->compacted_count + 1);
+    log->compacted = grown;
+    return CAIRN_OK;
+}
+
+static void output_free(vlog_output *o) {
+    if (o->file != NULL) os_file_close(o->file);
+    footer_builder_release(&o->builder);
+    free(o->staging);
+    free(o);
+}
+
+void vlog_output_abandon(vlog_output *o) {
+    if (o == NULL) return;
+    char name[FILE_NAME_SIZE];
+    file_name(name, o->segment->id, "seg");
+    if (o->file != NULL) (void)os_unlink(o->log->options.dir, name); /* a leftover otherwise */
+    segment_free(o->segment);
+    output_free(o);
+}
+
+int vlog_output_open(vlog_output **out, vlog *log, cairn_error *error) {
+    char name[FILE_NAME_SIZE];
+    manifest_segment row = {.granules = 1, .state = SEGMENT_SEALED, .flags = SEGMENT_COMPACTED};
+    int rc = vlog_new_file_id(log, &row.id, error);
+    if (rc != CAIRN_OK) return rc;
+    vlog_output *o = calloc(1, sizeof *o);
+    if (o != NULL) o->segment = segment_new(&row, log->options.salt, log->options.no_windows);
+    if (o != NULL) o->staging = malloc(STAGING_BYTES);
+    if (o == NULL || o->segment == NULL || o->staging == NULL) {
+        if (o != NULL) segment_free(o->segment);
+        if (o != NULL) output_free(o);
+        return status_set(error, CAIRN_NO_MEMORY, "no memory for a compacted segment");
+    }
+    o->log = log;
+    o->written = SEGMENT_DATA_OFFSET;
+    o->place = 1;
+    footer_builder_init(&o->builder, SEGMENT_DATA_OFFSET);
+    file_name(name, row.id, "seg");
+    int os_rc = os_file_open(log->options.dir, name, OS_CREATE | OS_EXCLUSIVE, &o->file);
+    if (os_rc != 0) {
+        rc = status_os(error, os_rc, "cannot create segment %s", name);
+        vlog_output_abandon(o);
+        return rc;
+    }
+    *out = o;
+    return CAIRN_OK;
+}
+
+uint64_t vlog_output_bytes(const vlog_output *o) { return o->written + o->staged - SEGMENT_DATA_OFFSET; }
+
+static int write_error(const vlog_output *o, int os_rc, cairn_error *error) {
+    return status_os(error, os_rc, "cannot write segment %016llx.seg at offset %llu",
+                     (unsigned long long)o->segment->id, (unsigned long long)o->written);
+}
+
+static int write_out(vlog_output *o, const uint8_t *bytes, size_t size, cairn_error *error) {
+    int os_rc = size == 0 ? 0 : os_file_write(o->file, bytes, size, o->written);
+    if (os_rc != 0) return write_error(o, os_rc, error);
+    o->written += size;
+    return CAIRN_OK;
+}
+
+static int flush(vlog_output *o, cairn_error *error) {
+    int rc = write_out(o, o->staging, o->staged, error);
+    if (rc == CAIRN_OK) o->staged = 0;
+    return rc;
+}
+
+static int append_bytes(vlog_output *o, const uint8_t *bytes, size_t size, cairn_error *error) {
+    if (size > STAGING_BYTES - o->staged) {
+        int rc = flush(o, error);
+        if (rc != CAIRN_OK || size >= STAGING_BYTES) return rc == CAIRN_OK ? write_out(o, bytes, size, error) : rc;
+    }
+    memcpy(o->staging + o->staged, bytes, size);
+    o->staged += size;
+    return CAIRN_OK;
+}
+
+static int skip_to(vlog_output *o, uint64_t offset, cairn_error *error) {
+    uint8_t skip[BLOCK_BYTES] = {0};
+    uint64_t at = o->written + o->staged, gap = offset - at;
+    if (gap == 0) return CAIRN_OK;
+    CHECK(gap <= sizeof skip);
+    record_encode_skip(skip, gap / UNIT_BYTES, o->place, 0, o->segment->seed + at);
+    footer_builder_add(
+        &o->builder, &(footer_entry){.type = RECORD_SKIP, .offset = at, .units = gap / UNIT_BYTES, .place = o->place});
+    o->place++;
+    o->gaps += gap;
+    return append_bytes(o, skip, gap, error);
+}
+
+/* The bytes are a whole record but for the checksum of its header. */
+static int add(vlog_output *o, uint8_t *record, uint32_t header_size, footer_entry e, uint64_t *offset,
+               cairn_error *error) {
+    *offset = record_align(o->written + o->staged, e.units);
+    if (footer_builder_reserve(&o->builder, 2) != CAIRN_OK) {
+        return status_set(error, CAIRN_NO_MEMORY, "no memory for a footer");
+    }
+    int rc = skip_to(o, *offset, error);
+    if (rc != CAIRN_OK) return rc;
+    record_rebind(record, header_size, o->segment->seed + *offset);
+    e.offset = *offset;
+    e.place = o->place++;
+    e.flags &= (uint8_t) ~(RECORD_BATCH | RECORD_REPLACES);
+    e.batch = e.replaces = 0;
+    footer_builder_add(&o->builder, &e);
+    return append_bytes(o, record, e.units * UNIT_BYTES, error);
+}
+
+int vlog_output_add(vlog_output *o, uint8_t *record, const record_header *header, const footer_entry *entry,
+                    uint64_t *offset, cairn_error *error) {
+    footer_entry e = *entry;
+    value_descriptor d;
+    if (header->type == RECORD_STREAM) { /* an entry that was made from a record lacks it */
+        if (!value_descriptor_decode(&d, record + header->header_size, header->value_size)) {
+            return status_set(error, CAIRN_CORRUPT, "a record that names a value file is damaged");
+        }
+        e.value_file = d.id;
+    }
+    return add(o, record, header->header_size, e, offset, error);
+}
+
+int vlog_output_add_tombstone(vlog_output *o, const uint8_t *record, const record_header *header,
+                              const footer_entry *entry, cairn_error *error) {
+    record_header h = {.type = RECORD_DELETE,
+                       .flags = header->flags & RECORD_COLLIDES,
+                       .key_size = header->key_size,
+                       .place = header->place,
+                       .version = header->version,
+                       .durable_place = header->durable_place};
+    record_layout(&h);
+    uint8_t *bytes = calloc(h.units, UNIT_BYTES);
+    if (bytes == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory for a tombstone");
+    record_encode(bytes, &h, record_key(record), NULL, NULL, 0);
+    footer_entry e = footer_entry_of(&h, 0);
+    e.hash = entry->hash;
+    uint64_t offset;
+    int rc = add(o, bytes, h.header_size, e, &offset, error);
+    o->kept += h.units * UNIT_BYTES;
+    free(bytes);
+    return rc;
+}
+
+/* Everything but the header block, durable. */
+static int write_rest(vlog_output *o, cairn_error *error) {
+    segment *s = o->segment;
+    const uint8_t *footer = NULL;
+    size_t size = 0;
+    int rc = flush(o, error);
+    if (rc != CAIRN_OK) return rc;
+    if (footer_build(&o->builder, s->seed, &footer, &size, &s->trailer_checksum) != CAIRN_OK) {
+        return status_set(error, CAIRN_NO_MEMORY, "no memory for a footer");
+    }
+    atomic_store(&s->end, o->written);
+    s->sealed_size = o->written + size;
+    s->first_place = o->builder.first_place;
+    s->end_place = o->builder.end_place;
+    s->lowest_version = o->builder.lowest_version;
+    s->kept = o->kept;
+    s->gaps = o->gaps;
+    rc = write_out(o, footer, size, error);
+    if (rc != CAIRN_OK) return rc;
+    int os_rc = os_file_sync(o->file);
+    if (os_rc == 0) return CAIRN_OK;
+    (void)vlog_fail(o->log);
+    return write_error(o, os_rc, error);
+}
+
+static manifest_segment row_of(const segment *s) {
+    return (manifest_segment){.id = s->id,
+                              .generation = s->generation,
+                              .base_granule = s->base_granule,
+                              .granules = s->granules,
+                              .state = SEGMENT_SEALED,
+                              .flags = SEGMENT_COMPACTED,
+                              .sealed_size = s->sealed_size,
+                              .trailer_checksum = s->trailer_checksum,
+                              .first_place = s->first_place,
+                              .end_place = s->end_place,
+                              .lowest_version = s->lowest_version,
+                              .record_end = atomic_load(&s->end),
+                              .kept = s->kept,
+                              .gaps = s->gaps};
+}
+
+/* The header block, which says where the segment lies in the address space, and the names. */
+static int complete_file(vlog_output *o, cairn_error *error) {
+    uint8_t block[BLOCK_BYTES];
+    segment_encode_header(block, o->segment, o->log->options.store_id);
+    int os_rc = os_file_write(o->file, block, sizeof block, 0);
+    if (os_rc != 0) return write_error(o, os_rc, error);
+    os_rc = os_file_sync(o->file);
+    if (os_rc == 0) os_rc = os_dir_sync(o->log->options.dir);
+    if (os_rc == 0) return CAIRN_OK;
+    (void)vlog_fail(o->log);
+    return status_os(error, os_rc, "cannot sync segment %016llx.seg", (unsigned long long)o->segment->id);
+}
+
+/* Manifest lock held. */
+static int list_locked(vlog_output *o, cairn_error *error) {
+    manifest *m = &o->log->manifest;
+    segment *s = o->segment;
+    uint64_t features = m->features, next_granule = m->next_granule;
+    s->granules = round_up(atomic_load(&s->end), GRANULE_BYTES) / GRANULE_BYTES;
+    int rc = manifest_place_run(m, s->granules, &s->base_granule);
+    if (rc != CAIRN_OK) return status_set(error, rc, "the address space of the store is used up");
+    if (manifest_reserve(m) != CAIRN_OK) return status_set(error, CAIRN_NO_MEMORY, "no memory for a segment");
+    rc = complete_file(o, error);
+    if (rc != CAIRN_OK) return rc;
+    manifest_segment row = row_of(s);
+    m->features |= FEATURE_COMPACTED;
+    manifest_add(m, &row);
+    manifest_run_taken(m, s->base_granule, s->granules);
+    rc = vlog_store_manifest(o->log, error);
+    if (rc == CAIRN_OK) return rc;
+    manifest_remove(m, s->id);
+    m->features = features;
+    m->next_granule = next_granule;
+    return rc;
+}
+
+/* Into memory. Without memory for it the row stays, and what it names is garbage that the next handle collects. */
+static int adopt(vlog_output *o, cairn_error *error) {
+    vlog *log = o->log;
+    os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
+    int rc = vlog_compacted_reserve(log, error);
+    if (rc == CAIRN_OK && segment_map_add(&log->map, o->segment) != CAIRN_OK) {
+        rc = status_set(error, CAIRN_NO_MEMORY, "no memory for a segment");
+    }
+    if (rc == CAIRN_OK) {
+        log->compacted[log->compacted_count++] = o->segment;
+        atomic_fetch_add(&log->record_bytes, atomic_load(&o->segment->end) - SEGMENT_DATA_OFFSET);
+    }
+    os_mutex_unlock(&log->append_lock);
+    return rc;
+}
+
+int vlog_output_publish(vlog_output *o, segment **published, cairn_error *error) {
+    vlog *log = o->log;
+    int rc = vlog_failed(log) ? vlog_refuse_failed(error) : write_rest(o, error);
+    if (rc == CAIRN_OK) {
+        os_mutex_lock(&log->manifest_lock);
+        rc = list_locked(o, error);
+        os_mutex_unlock(&log->manifest_lock);
+    }
+    if (rc == CAIRN_OK) {
+        rc = adopt(o, error);
+        if (rc == CAIRN_OK) {
+            *published = o->segment;
+        } else {
+            segment_free(o->segment);
+        }
+        output_free(o);
+        return rc;
+    }
+    /* After a failed sync the new manifest may be the one on disk and list this file, so it stays. */
+    if (vlog_failed(log)) {
+        segment_free(o->segment);
+        output_free(o);
+    } else {
+        vlog_output_abandon(o);
+    }
+    return rc;
+}
+
+/* ---- Removing ---- */
+
+/* Maintain lock held. */
+static int unlist(vlog *log, segment *const *segments, size_t count, uint64_t reclaim_epoch, cairn_error *error) {
+    manifest *m = &log->manifest;
+    manifest_segment *rows = malloc((count + 1) * sizeof *rows);
+    if (rows == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory to remove segments");
+    os_mutex_lock(&log->manifest_lock);
+    uint64_t reclaimed = m->reclaimed_place, old_epoch = m->reclaim_epoch, features = m->features;
+    for (size_t i = 0; i < count; i++) {
+        rows[i] = *manifest_find(m, segments[i]->id);
+        if (!segments[i]->compacted) m->reclaimed_place = max_u64(m->reclaimed_place, segments[i]->end_place);
+        manifest_remove(m, segments[i]->id);
+    }
+    m->reclaim_epoch = reclaim_epoch;
+    m->features |= FEATURE_COMPACTED;
+    int rc = vlog_store_manifest(log, error);
+    if (rc != CAIRN_OK) {
+        for (size_t i = 0; i < count; i++) {
+            manifest_add(m, &rows[i]);
+        }
+        m->reclaim_epoch = old_epoch;
+        m->reclaimed_place = reclaimed;
+        m->features = features;
+    }
+    os_mutex_unlock(&log->manifest_lock);
+    free(rows);
+    return rc;
+}
+
+static void take_out(segment **list, size_t *count, const segment *s) {
+    size_t i = 0;
+    while (i < *count && list[i] != s)
+        i++;
+    CHECK(i < *count);
+    (*count)--;
+    for (; i < *count; i++) {
+        list[i] = list[i + 1];
+    }
+}
+
+static void forget(vlog *log, segment *const *segments, size_t count) {
+    os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
+    for (size_t i = 0; i < count; i++) {
+        segment *s = segments[i];
+        CHECK(s->state == SEGMENT_SEALED);
+        if (s->compacted) {
+            take_out(log->compacted, &log->compacted_count, s);
+        } else {
+            take_out(log->segments, &log->count, s);
+        }
+        segment_map_remove(&log->map, s);
+        atomic_fetch_sub(&log->record_bytes, atomic_load(&s->end) - SEGMENT_DATA_OFFSET);
+    }
+    os_mutex_unlock(&log->append_lock);
+}
+
+static void remove_file(vlog *log, segment *s, uint64_t *freed) {
+    char name[FILE_NAME_SIZE];
+    file_name(name, s->id, "seg");
+    segment_files_forget(&log->files, s);
+    int rc = os_unlink(log->options.dir, name);
+    if (rc == 0) *freed += s->sealed_size;
+    if (rc != 0) vlog_say(log, CAIRN_LOG_WARNING, "cannot remove %s, which is not needed any more", name);
+    segment_free(s);
+}
+
+int vlog_remove(vlog *log, segment *const *segments, size_t count, uint64_t reclaim_epoch, void (*wait)(void *ctx),
+                void *ctx, uint64_t *freed, cairn_error *error) {
+    if (vlog_failed(log)) return vlog_refuse_failed(error);
+    os_mutex_lock(&log->maintain_lock);
+    int rc = unlist(log, segments, count, reclaim_epoch, error);
+    if (rc == CAIRN_OK) forget(log, segments, count);
+    os_mutex_unlock(&log->maintain_lock);
+    if (rc != CAIRN_OK) return rc;
+    wait(ctx);
+    for (size_t i = 0; i < count; i++) {
+        remove_file(log, segments[i], freed);
+    }
+    return CAIRN_OK;
+}

@@ -1,0 +1,68 @@
+/* Compacted segments: written beside the log, outside the append order, and published when they are durable; and the
+ * removal of segments that nothing needs any more. Format and proof: vlog/FORMAT.md, "Compaction". What is moved and
+ * what may go is the store's to say (src/store/compact.c). */
+#ifndef CAIRN_VLOG_COMPACTED_H
+#define CAIRN_VLOG_COMPACTED_H
+
+#include "vlog/footer.h"
+#include "vlog/log.h"
+
+/* ---- What there is ---- */
+
+typedef struct vlog_space {
+    segment *segment;
+    uint64_t id, bytes;  /* of records */
+    uint64_t live;       /* of these: what the index names */
+    uint64_t kept, gaps; /* and tombstones and SKIPs, where compaction wrote it; else 0 */
+    uint64_t footer_bytes, first_place, end_place, lowest_version;
+    bool compacted;
+    bool held;    /* a snapshot, reader or view needs something of it */
+    bool spoiled; /* see vlog_spoil */
+} vlog_space;
+
+/* Every sealed segment, malloc'ed, in order of id. They stay until vlog_remove: the caller is the only one who calls
+ * that. CAIRN_OK or CAIRN_NO_MEMORY. */
+int vlog_space_list(vlog *log, vlog_space **list, size_t *count);
+/* Nothing names or holds anything in it. */
+bool vlog_is_empty(const segment *s);
+void vlog_spoil(segment *s);                   /* compaction leaves it alone from now on, in this handle */
+uint64_t vlog_segment_target(const vlog *log); /* how large a segment is meant to get now */
+
+/* ---- Reading for a copy ---- */
+
+location vlog_entry_location(const segment *s, const footer_entry *e); /* of a PUT or STREAM */
+
+/* A whole record as it lies, into buf (its length in units): header and payload verified. */
+int vlog_record_raw(vlog *log, segment *s, uint64_t offset, uint64_t units, uint8_t *buf, record_header *header,
+                    cairn_error *error);
+
+/* ---- Writing ---- */
+
+typedef struct vlog_output vlog_output;
+
+/* A file that nothing lists yet. One thread. */
+int vlog_output_open(vlog_output **out, vlog *log, cairn_error *error);
+/* Bytes of records so far. */
+uint64_t vlog_output_bytes(const vlog_output *o);
+/* Adds a record as vlog_record_raw gave it (the header is changed to fit); versions ascend. The entry is its own in the
+ * segment that it comes from. *offset is where it will lie. CAIRN_FULL, CAIRN_IO, CAIRN_NO_MEMORY: the output is to be
+ * abandoned. */
+int vlog_output_add(vlog_output *o, uint8_t *record, const record_header *header, const footer_entry *entry,
+                    uint64_t *offset, cairn_error *error);
+/* Adds the tombstone that a record becomes whose key is gone: a DELETE of its version. */
+int vlog_output_add_tombstone(vlog_output *o, const uint8_t *record, const record_header *header,
+                              const footer_entry *entry, cairn_error *error);
+/* Makes it durable and a segment of the log, *published. Takes the output over. A failed sync fails the log. */
+int vlog_output_publish(vlog_output *o, segment **published, cairn_error *error);
+void vlog_output_abandon(vlog_output *o); /* nothing is left; NULL is nothing */
+
+/* ---- Removing ---- */
+
+/* Takes sealed segments out of the manifest, durably, so that an older checkpoint than `reclaim_epoch` is not used any
+ * more. They are empty (vlog_is_empty), and readers that may have met a location in them have left. On failure nothing
+ * has changed. Then out of memory and off the disk; `wait` is to return when every reader has left that was inside the
+ * epoch at its call: it may have met them in the list of segments. *freed: bytes of their files. */
+int vlog_remove(vlog *log, segment *const *segments, size_t count, uint64_t reclaim_epoch, void (*wait)(void *ctx),
+                void *ctx, uint64_t *freed, cairn_error *error);
+
+#endif
