@@ -135,10 +135,21 @@ void vlog_output_abandon(vlog_output *o) {
     output_free(o);
 }
 
-int vlog_output_open(vlog_output **out, vlog *log, cairn_error *error) {
+/* A run that no other segment gets before this one is listed: the next one is looked for behind it. */
+static int take_run(vlog *log, manifest_segment *row, cairn_error *error) {
+    os_mutex_lock(&log->manifest_lock);
+    int rc = manifest_place_run(&log->manifest, row->granules, &row->base_granule);
+    if (rc == CAIRN_OK) log->manifest.next_granule = row->base_granule + row->granules;
+    os_mutex_unlock(&log->manifest_lock);
+    return rc == CAIRN_OK ? rc : status_set(error, rc, "the address space of the store is used up");
+}
+
+int vlog_output_open(vlog_output **out, vlog *log, uint64_t bytes_max, cairn_error *error) {
     char name[FILE_NAME_SIZE];
-    manifest_segment row = {.granules = 1, .state = SEGMENT_SEALED, .flags = SEGMENT_COMPACTED};
+    manifest_segment row = {.state = SEGMENT_SEALED, .flags = SEGMENT_COMPACTED};
+    row.granules = round_up(SEGMENT_DATA_OFFSET + bytes_max + BLOCK_BYTES, GRANULE_BYTES) / GRANULE_BYTES;
     int rc = vlog_new_file_id(log, &row.id, error);
+    if (rc == CAIRN_OK) rc = take_run(log, &row, error);
     if (rc != CAIRN_OK) return rc;
     vlog_output *o = calloc(1, sizeof *o);
     if (o != NULL) o->segment = segment_new(&row, log->options.salt, log->options.no_windows);
@@ -258,16 +269,18 @@ int vlog_output_add_tombstone(vlog_output *o, const uint8_t *record, const recor
     return rc;
 }
 
-/* Everything but the header block, durable. */
-static int write_rest(vlog_output *o, cairn_error *error) {
+/* The whole file, durable, and its name. */
+static int finish_file(vlog_output *o, cairn_error *error) {
     segment *s = o->segment;
     const uint8_t *footer = NULL;
+    uint8_t block[BLOCK_BYTES];
     size_t size = 0;
     int rc = flush(o, error);
     if (rc != CAIRN_OK) return rc;
     if (footer_build(&o->builder, s->seed, &footer, &size, &s->trailer_checksum) != CAIRN_OK) {
         return status_set(error, CAIRN_NO_MEMORY, "no memory for a footer");
     }
+    CHECK(o->written <= segment_capacity(s));
     atomic_store(&s->end, o->written);
     s->sealed_size = o->written + size;
     s->first_place = o->builder.first_place;
@@ -277,10 +290,14 @@ static int write_rest(vlog_output *o, cairn_error *error) {
     s->gaps = o->gaps;
     rc = write_out(o, footer, size, error);
     if (rc != CAIRN_OK) return rc;
-    int os_rc = os_file_sync(o->file);
+    segment_encode_header(block, s, o->log->options.store_id);
+    int os_rc = os_file_write(o->file, block, sizeof block, 0);
+    if (os_rc != 0) return write_error(o, os_rc, error);
+    os_rc = os_file_sync(o->file);
+    if (os_rc == 0) os_rc = os_dir_sync(o->log->options.dir);
     if (os_rc == 0) return CAIRN_OK;
     (void)vlog_fail(o->log);
-    return write_error(o, os_rc, error);
+    return status_os(error, os_rc, "cannot sync segment %016llx.seg", (unsigned long long)s->id);
 }
 
 static manifest_segment row_of(const segment *s) {
@@ -300,39 +317,18 @@ static manifest_segment row_of(const segment *s) {
                               .gaps = s->gaps};
 }
 
-/* The header block, which says where the segment lies in the address space, and the names. */
-static int complete_file(vlog_output *o, cairn_error *error) {
-    uint8_t block[BLOCK_BYTES];
-    segment_encode_header(block, o->segment, o->log->options.store_id);
-    int os_rc = os_file_write(o->file, block, sizeof block, 0);
-    if (os_rc != 0) return write_error(o, os_rc, error);
-    os_rc = os_file_sync(o->file);
-    if (os_rc == 0) os_rc = os_dir_sync(o->log->options.dir);
-    if (os_rc == 0) return CAIRN_OK;
-    (void)vlog_fail(o->log);
-    return status_os(error, os_rc, "cannot sync segment %016llx.seg", (unsigned long long)o->segment->id);
-}
-
 /* Manifest lock held. */
 static int list_locked(vlog_output *o, cairn_error *error) {
     manifest *m = &o->log->manifest;
-    segment *s = o->segment;
-    uint64_t features = m->features, next_granule = m->next_granule;
-    s->granules = round_up(atomic_load(&s->end), GRANULE_BYTES) / GRANULE_BYTES;
-    int rc = manifest_place_run(m, s->granules, &s->base_granule);
-    if (rc != CAIRN_OK) return status_set(error, rc, "the address space of the store is used up");
+    uint64_t features = m->features;
     if (manifest_reserve(m) != CAIRN_OK) return status_set(error, CAIRN_NO_MEMORY, "no memory for a segment");
-    rc = complete_file(o, error);
-    if (rc != CAIRN_OK) return rc;
-    manifest_segment row = row_of(s);
+    manifest_segment row = row_of(o->segment);
     m->features |= FEATURE_COMPACTED;
     manifest_add(m, &row);
-    manifest_run_taken(m, s->base_granule, s->granules);
-    rc = vlog_store_manifest(o->log, error);
+    int rc = vlog_store_manifest(o->log, error);
     if (rc == CAIRN_OK) return rc;
-    manifest_remove(m, s->id);
+    manifest_remove(m, o->segment->id);
     m->features = features;
-    m->next_granule = next_granule;
     return rc;
 }
 
@@ -354,7 +350,7 @@ static int adopt(vlog_output *o, cairn_error *error) {
 
 int vlog_output_publish(vlog_output *o, segment **published, cairn_error *error) {
     vlog *log = o->log;
-    int rc = vlog_failed(log) ? vlog_refuse_failed(error) : write_rest(o, error);
+    int rc = vlog_failed(log) ? vlog_refuse_failed(error) : finish_file(o, error);
     if (rc == CAIRN_OK) {
         os_mutex_lock(&log->manifest_lock);
         rc = list_locked(o, error);

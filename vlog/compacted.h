@@ -18,6 +18,7 @@ typedef struct vlog_space {
     bool compacted;
     bool held;    /* a snapshot, reader or view needs something of it */
     bool spoiled; /* see vlog_spoil */
+    bool commits; /* the caller's: it has the COMMIT of a batch with parts before it */
 } vlog_space;
 
 /* Every sealed segment, malloc'ed, in order of id. They stay until vlog_remove: the caller is the only one who calls
@@ -40,8 +41,9 @@ int vlog_record_raw(vlog *log, segment *s, uint64_t offset, uint64_t units, uint
 
 typedef struct vlog_output vlog_output;
 
-/* A file that nothing lists yet. One thread. */
-int vlog_output_open(vlog_output **out, vlog *log, cairn_error *error);
+/* A file that nothing lists yet, with addresses for so many bytes of records and what aligns them. One thread; one
+ * output at a time. */
+int vlog_output_open(vlog_output **out, vlog *log, uint64_t bytes_max, cairn_error *error);
 /* Bytes of records so far. */
 uint64_t vlog_output_bytes(const vlog_output *o);
 /* Adds a record as vlog_record_raw gave it (the header is changed to fit); versions ascend. The entry is its own in the

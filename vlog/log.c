@@ -219,6 +219,8 @@ vlog_usage vlog_usage_get(vlog *log) {
     return usage;
 }
 
+uint64_t vlog_live_bytes(const vlog *log) { return atomic_load(&log->live_bytes); }
+
 uint64_t vlog_dead_bytes(const vlog *log) {
     uint64_t live = atomic_load(&log->live_bytes), all = atomic_load(&log->record_bytes);
     return all - min_u64(all, live);

@@ -236,6 +236,7 @@ typedef struct vlog_usage {
     uint64_t segments, record_bytes, live_bytes;
 } vlog_usage;
 vlog_usage vlog_usage_get(vlog *log);
+uint64_t vlog_live_bytes(const vlog *log);
 uint64_t vlog_dead_bytes(const vlog *log); /* of records; any thread, no lock */
 /* Of the live bytes, those in records that begin on blocks. */
 uint64_t vlog_live_large_bytes(const vlog *log);

@@ -13,6 +13,7 @@
 #define VERSION_CHUNK ((uint64_t)1 << 24)
 #define FILE_ID_CHUNK ((uint64_t)64) /* likewise for file ids */
 #define SEGMENT_BYTES_FIRST ((uint64_t)4 << 20)
+#define SEGMENTS_OF_A_STORE 16u /* once segments are larger than the first, and smaller than segment_bytes */
 #define SEGMENT_RUN_BYTES ((uint64_t)256 << 20) /* least run of addresses, where segment_bytes allows it */
 #define IO_PIECE_BYTES ((size_t)256 << 10)      /* read, verified and copied while it is in the L2 cache */
 

@@ -73,10 +73,11 @@ void vlog_manifest_seal(vlog *log, const segment *s) {
     row->record_end = atomic_load(&s->end);
 }
 
-/* A segment's size grows with the log, so that small stores and small disks work. */
+/* A segment's size grows with what is live, so that small stores and small disks work, and garbage that is only given
+ * back by the segment is a small share. */
 static uint64_t target_wanted(const vlog *log) {
-    uint64_t half = atomic_load(&log->record_bytes) / 2;
-    return min_u64(max_u64(half, SEGMENT_BYTES_FIRST), log->options.segment_bytes);
+    uint64_t share = atomic_load(&log->live_bytes) / SEGMENTS_OF_A_STORE;
+    return min_u64(max_u64(share, SEGMENT_BYTES_FIRST), log->options.segment_bytes);
 }
 
 uint64_t vlog_segment_target(const vlog *log) { return target_wanted(log); }

@@ -4,7 +4,7 @@
  *     each part supersedes is looked up before it is written.
  *  2. The stripes of all keys are taken. What another thread changed since, and what collides, is looked up again, and
  *     where the part that was written does not do any more (its key has a higher version now, or had one, or another
- *     key has come to share its hash), it is written again.
+ *     key shares its hash), it is written again.
  *  3. Everything that can fail is done: memory for the index, the quota.
  *  4. The COMMIT is appended. From here on nothing fails.
  *  5. The index is changed within one publication, so that no reader sees half of it; then the stripes are let go.
@@ -92,7 +92,9 @@ static int mend_part(batch_commit *c, batch_part *p) {
     bool present = p->applied.from != LOCATION_NONE;
     bool others = hash_index_count(c->store->index, p->hash.index) > (size_t)present;
     if (p->change->removes && !present && !p->written) return CAIRN_OK;
-    if (p->written && is_newest(c, p) && (p->collides || !others)) return CAIRN_OK;
+    /* Beside another key's record the part gets a version above that one's: an index that is built from the log alone
+     * takes records with one hash in the order of versions (vlog/FORMAT.md, "Compaction"). */
+    if (p->written && is_newest(c, p) && !others) return CAIRN_OK;
     p->collides = p->collides || others;
     return batch_write_part(c, p);
 }
@@ -259,13 +261,13 @@ static void finish_files(batch_commit *c, int rc) {
 }
 
 /* Before anything is written. What is compressed is only known then. */
-static int check_quota(const batch_commit *c) {
+static int check_quota(batch_commit *c) {
     const cairn_options *o = &c->store->options;
-    uint64_t bytes = 0;
+    c->bytes = 0;
     for (size_t i = 0; i < c->count; i++) {
-        bytes += c->parts[i].change->value_size;
+        c->bytes += c->parts[i].change->value_size;
     }
-    if (o->max_bytes == 0 || bytes <= o->max_bytes || o->compression == CAIRN_COMPRESSION_ZSTD) return CAIRN_OK;
+    if (o->max_bytes == 0 || c->bytes <= o->max_bytes || o->compression == CAIRN_COMPRESSION_ZSTD) return CAIRN_OK;
     return status_set(c->error, CAIRN_FULL, "the batch alone is above the quota of %llu bytes",
                       (unsigned long long)o->max_bytes);
 }
@@ -310,6 +312,6 @@ int cairn_batch_commit(cairn *store, cairn_batch *batch, const cairn_put_options
     if (rc == CAIRN_OK && place != 0 && (o.sync || store->options.durability == CAIRN_DURABILITY_SYNC)) {
         rc = vlog_sync(store->log, place + 1, error);
     }
-    store_upkeep_note(store);
+    store_upkeep_note(store, c.bytes);
     return rc;
 }

@@ -38,6 +38,7 @@ typedef struct batch_commit {
     size_t count, written;
     uint64_t batch; /* place of the first part; 0: none is written */
     uint64_t expires_at_ms;
+    uint64_t bytes;    /* of values */
     uint64_t unsynced; /* bytes appended since the last sync */
     int64_t growth;    /* of the live bytes */
     batch_under_way under_way;

@@ -167,6 +167,7 @@ static int work_off(compaction *c, cairn_error *error) {
     cairn *store = c->store;
     bool damaged = false, more = true;
     int rc = vlog_seal_active(store->log, SEAL_BYTES, 0.5, error);
+    atomic_store(&store->collecting, rc == CAIRN_OK);
     for (store_space s = store_space_get(store); rc == CAIRN_OK && more && s.garbage > s.start;
          s = store_space_get(store)) {
         victims v;
@@ -175,6 +176,7 @@ static int work_off(compaction *c, cairn_error *error) {
         uint64_t freed = c->result.bytes_freed;
         if (rc == CAIRN_OK) rc = store_reclaim(store, &c->result.bytes_freed, error);
         more = c->result.bytes_freed > freed;
+        atomic_store(&store->collecting, more);
         victims_release(&v);
     }
     return rc;
@@ -187,6 +189,7 @@ void store_compact_in_background(cairn *store) {
     os_mutex_lock(&store->compact_lock);
     c.began_ns = now_ns(store);
     int rc = work_off(&c, &error);
+    atomic_store(&store->collecting, false);
     os_mutex_unlock(&store->compact_lock);
     store_space_settled(store);
     if (rc != CAIRN_OK && rc != CAIRN_CANCELLED) {

@@ -25,6 +25,7 @@ typedef struct unit {
     cairn *store;
     const victims *v;
     size_t from, count;
+    uint64_t target;    /* bytes of a new segment */
     segment **segments; /* of the unit */
     tombstones dead;
     entry_merge merge;
@@ -182,13 +183,14 @@ static int publish(unit *u, cairn_error *error) {
 }
 
 static int make_room(unit *u, uint64_t units, cairn_error *error) {
-    uint64_t target = vlog_segment_target(u->store->log);
+    uint64_t target = u->target;
     if (u->output != NULL &&
         (vlog_output_bytes(u->output) + units * UNIT_BYTES > target || u->list_count >= MOVED_MAX)) {
         int rc = publish(u, error);
         if (rc != CAIRN_OK) return rc;
     }
-    return u->output != NULL ? CAIRN_OK : vlog_output_open(&u->output, u->store->log, error);
+    if (u->output != NULL) return CAIRN_OK;
+    return vlog_output_open(&u->output, u->store->log, max_u64(target, units * UNIT_BYTES), error);
 }
 
 static int copy_record(unit *u, segment *s, const footer_entry *e, cairn_error *error) {
@@ -255,15 +257,18 @@ static int copy_all(unit *u, cairn_error *error) {
 
 int compaction_empty(compaction *c, const victims *v, size_t from, size_t count, cairn_error *error) {
     unit u = {.run = c, .store = c->store, .v = v, .from = from, .count = count};
+    u.target = vlog_segment_target(c->store->log);
     u.segments = malloc((count + 1) * sizeof *u.segments);
     int rc = u.segments != NULL ? CAIRN_OK : status_set(error, CAIRN_NO_MEMORY, "no memory to compact");
+    bool commits = false;
     for (size_t i = 0; rc == CAIRN_OK && i < count; i++) {
         u.segments[i] = v->list[from + i].segment;
+        commits = commits || v->list[from + i].commits;
     }
     if (rc == CAIRN_OK) rc = collect_all(&u, error);
     if (rc == CAIRN_OK) rc = look_around(&u, error);
     if (rc == CAIRN_OK) rc = copy_all(&u, error);
-    if (rc == CAIRN_OK) rc = store_reclaim_later(c->store, u.segments, count, error);
+    if (rc == CAIRN_OK) rc = store_reclaim_later(c->store, u.segments, count, commits, error);
     vlog_output_abandon(u.output);
     entry_merge_close(&u.merge);
     tombstones_release(&u.dead);

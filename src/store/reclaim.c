@@ -18,6 +18,8 @@
 
 typedef struct drained {
     struct drained *next;
+    uint64_t number;        /* counts up */
+    bool after;             /* goes not before those with lower numbers */
     uint64_t last_snapshot; /* when it was emptied: scans up to it may have met it */
     size_t count;
     segment *segments[];
@@ -46,10 +48,14 @@ static void wait_readers(void *ctx) { store_wait_readers(ctx); }
 
 /* ---- Units ---- */
 
-int store_reclaim_later(cairn *store, segment *const *segments, size_t count, cairn_error *error) {
+int store_reclaim_later(cairn *store, segment *const *segments, size_t count, bool after, cairn_error *error) {
     drained *d = malloc(sizeof *d + count * sizeof(segment *));
     if (d == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory to remember %zu segments", count);
-    *d = (drained){.next = store->drained, .last_snapshot = store_snapshots_last(store), .count = count};
+    *d = (drained){.next = store->drained,
+                   .number = ++store->drained_last,
+                   .after = after,
+                   .last_snapshot = store_snapshots_last(store),
+                   .count = count};
     memcpy(d->segments, segments, count * sizeof(segment *));
     store->drained = d;
     return CAIRN_OK;
@@ -72,6 +78,14 @@ void store_reclaim_release(cairn *store) {
     }
 }
 
+/* Into its place: the newest is first. */
+static void insert(drained **list, drained *d) {
+    while (*list != NULL && (*list)->number > d->number)
+        list = &(*list)->next;
+    d->next = *list;
+    *list = d;
+}
+
 static bool is_free(const drained *d, uint64_t oldest_scan) {
     bool is_empty = d->last_snapshot < oldest_scan;
     for (size_t i = 0; is_empty && i < d->count; i++) {
@@ -80,29 +94,49 @@ static bool is_free(const drained *d, uint64_t oldest_scan) {
     return is_empty;
 }
 
-/* Takes the units out of the list that may go, as far as readers say. */
-static drained *take_free(cairn *store, drained **from) {
-    drained *free_ones = NULL;
+/* Moves the units that may go, as far as readers say, from one list to another; both stay in their order, the newest
+ * first. */
+static void take_free(cairn *store, drained **from, drained **to) {
     uint64_t oldest_scan = store_snapshots_oldest(store, true);
     for (drained **at = from; *at != NULL;) {
         drained *d = *at;
         if (is_free(d, oldest_scan)) {
             *at = d->next;
-            d->next = free_ones;
-            free_ones = d;
+            *to = d;
+            to = &d->next;
         } else {
             at = &d->next;
         }
     }
-    return free_ones;
+    *to = NULL;
+}
+
+static size_t count_before(const drained *list, uint64_t number) {
+    size_t count = 0;
+    for (; list != NULL; list = list->next) {
+        count += list->number < number;
+    }
+    return count;
+}
+
+/* What must not go before others that stay, stays with them. */
+static void keep_order(drained **going, drained **staying) {
+    for (drained **at = going; *at != NULL;) {
+        drained *d = *at;
+        if (d->after && count_before(*staying, d->number) > 0) {
+            *at = d->next;
+            insert(staying, d);
+        } else {
+            at = &d->next;
+        }
+    }
 }
 
 static void give_back(cairn *store, drained *list) {
     while (list != NULL) {
         drained *d = list;
         list = d->next;
-        d->next = store->drained;
-        store->drained = d;
+        insert(&store->drained, d);
     }
 }
 
@@ -130,14 +164,17 @@ static int remove_units(cairn *store, const drained *list, uint64_t *freed, cair
 int store_reclaim(cairn *store, uint64_t *freed, cairn_error *error) {
     dead_stream *files = NULL;
     size_t file_count = 0;
-    drained *units = take_free(store, &store->drained);
+    drained *units = NULL;
+    take_free(store, &store->drained, &units);
+    keep_order(&units, &store->drained);
     int rc = store_streams_take_dead(store, &files, &file_count);
     if (rc != CAIRN_OK) rc = status_set(error, rc, "no memory to reclaim space");
     if (rc == CAIRN_OK && (units != NULL || file_count > 0)) {
         store_wait_readers(store);
         drained *held = units; /* by somebody who was still reading a moment ago */
-        units = take_free(store, &held);
+        take_free(store, &held, &units);
         give_back(store, held);
+        keep_order(&units, &store->drained);
         rc = store_checkpoint(store, false, error);
         if (rc == CAIRN_OK) {
             store_streams_remove(store, files, file_count, freed);

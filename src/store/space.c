@@ -17,8 +17,8 @@ static uint64_t dead_bytes(const cairn *store) {
 }
 
 store_space store_space_get(cairn *store) {
-    vlog_usage usage = vlog_usage_get(store->log);
-    uint64_t live = usage.live_bytes + atomic_load(&store->stream_bytes), pinned = side_table_pinned_bytes(store->side);
+    uint64_t live = vlog_live_bytes(store->log) + atomic_load(&store->stream_bytes),
+             pinned = side_table_pinned_bytes(store->side);
     uint64_t dead = dead_bytes(store);
     double amp = store->options.max_space_amp == 0 ? SPACE_AMP_DEFAULT : store->options.max_space_amp;
     uint64_t slack = max_u64(SLACK_MIN, 2 * vlog_segment_target(store->log));
@@ -36,6 +36,19 @@ bool store_space_is_due(cairn *store) {
     if (s.garbage <= s.start) return false;
     atomic_store(&store->space_looked_at, dead);
     return true;
+}
+
+#define BRAKE_NS_A_BYTE 10u /* at the bound: 100 MB/s */
+#define BRAKE_NS_MAX 20000000.0
+
+void store_space_brake(cairn *store, uint64_t bytes) {
+    if (!atomic_load_explicit(&store->collecting, memory_order_relaxed)) return;
+    store_space s = store_space_get(store);
+    uint64_t from = s.limit - (s.limit - s.start) / 3;
+    if (s.garbage <= from) return;
+    double share = (double)(s.garbage - from) / (double)(s.limit - from + 1); /* 1 at the bound */
+    double ns = share * share * (double)bytes * BRAKE_NS_A_BYTE;
+    os_nap_us((uint64_t)(ns < BRAKE_NS_MAX ? ns : BRAKE_NS_MAX) / 1000);
 }
 
 /* ---- Victims ---- */
@@ -94,6 +107,7 @@ static int leave_out_commits(cairn *store, victims *v, cairn_error *error) {
             stays = j != i && is_between(&v->list[j], batch, candidate.first_place);
         }
         if (stays) continue;
+        candidate.commits = batch != UINT64_MAX;
         v->list[i] = v->list[kept];
         v->list[kept++] = candidate;
     }

@@ -95,6 +95,8 @@ struct cairn {
 
     os_mutex compact_lock;
     struct drained *drained;          /* compact_lock: units whose segments wait to be removed */
+    uint64_t drained_last;            /* compact_lock: their numbers count up */
+    atomic_bool collecting;           /* the store's own thread is at it, and gains something */
     _Atomic uint64_t space_looked_at; /* garbage when the compactor was last told, or found nothing to do */
 
     os_mutex checkpoint_lock;
@@ -300,7 +302,7 @@ bool store_blob_decode(store_blob *blob, const uint8_t *bytes, size_t size);
 int store_upkeep_start(cairn *store, cairn_error *error);
 void store_upkeep_stop(cairn *store);
 /* After each append: tells the threads, or does what is due where there are none. */
-void store_upkeep_note(cairn *store);
+void store_upkeep_note(cairn *store, uint64_t bytes);
 
 /* ---- streams.c: value files and who names them ---- */
 
@@ -323,8 +325,9 @@ void store_streams_remove_dead(cairn *store); /* all; nobody else uses the store
 
 /* Returns when every reader has left that is inside the epoch now. The caller is not. */
 void store_wait_readers(cairn *store);
-/* The segments were emptied: they go together, as soon as nothing needs them. */
-int store_reclaim_later(cairn *store, segment *const *segments, size_t count, cairn_error *error);
+/* The segments were emptied: they go together, as soon as nothing needs them; `after`: not before those that were
+ * handed over earlier. */
+int store_reclaim_later(cairn *store, segment *const *segments, size_t count, bool after, cairn_error *error);
 bool store_reclaim_waits_for(const cairn *store, const segment *s);
 /* Removes what can be removed, behind a checkpoint of its own; adds to *freed. */
 int store_reclaim(cairn *store, uint64_t *freed, cairn_error *error);
@@ -340,6 +343,9 @@ void store_compact_in_background(cairn *store);
 
 /* There is more garbage than there should be, or much more than when this was last asked and answered yes. */
 bool store_space_is_due(cairn *store);
+/* Holds a writer of so many bytes up when garbage comes faster than it is collected, so that the bound holds: the more
+ * the nearer it is, up to some milliseconds a call. Not for what is pinned, nor when nothing can be collected. */
+void store_space_brake(cairn *store, uint64_t bytes);
 void store_space_settled(cairn *store); /* nothing more is to be gained for now */
 
 #endif

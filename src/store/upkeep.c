@@ -122,7 +122,7 @@ static void without_threads(cairn *store) {
 /* Waking a thread costs as much as a small put, so it is done only when there is something to do. */
 static bool keep_is_due(const cairn *store) { return vlog_upkeep_due(store->log) || store_checkpoint_due(store); }
 
-void store_upkeep_note(cairn *store) {
+void store_upkeep_note(cairn *store, uint64_t bytes) {
     store_upkeep *u = &store->upkeep;
     if (store->options.no_background) {
         without_threads(store);
@@ -140,6 +140,7 @@ void store_upkeep_note(cairn *store) {
     if (!atomic_load_explicit(&u->watches_expiries, memory_order_relaxed) && atomic_load(&store->expiring) > 0) {
         keep_now = !atomic_exchange(&u->watches_expiries, true) || keep_now;
     }
+    store_space_brake(store, bytes);
     bool compact_now = !atomic_load_explicit(&u->compact_signalled, memory_order_relaxed) &&
                        store_space_is_due(store) && !atomic_exchange(&u->compact_signalled, true);
     if (!flush_now && !keep_now && !compact_now) return;

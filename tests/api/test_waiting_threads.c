@@ -271,7 +271,10 @@ static void *put_a_fifth_of_a_segment(void *arg) {
 static void writers_that_wait_for_a_segment_fill_it_together(void **state) {
     static os slow; /* outlives a test that fails */
     slow = os_posix_with(&(os){.dir_sync = slow_dir_sync});
-    cairn_options o = {.struct_size = sizeof o, .create = true, .segment_bytes = BOX_SEGMENT_BYTES};
+    cairn_options o = {.struct_size = sizeof o,
+                       .create = true,
+                       .segment_bytes = BOX_SEGMENT_BYTES,
+                       .max_space_amp = 100}; /* no compaction: it would take segments away */
     contest r = {.ops = 15};
     (void)random_pool();
     assert_int_equal(store_open_on(&r.store, &slow, *state, &o, UINT64_MAX, NULL), CAIRN_OK);
