@@ -22,19 +22,22 @@ struct vlog_output {
 
 /* ---- What there is ---- */
 
+bool vlog_is_held(const segment *s) { return atomic_load(&s->held_bytes) > 0 || atomic_load(&s->holds) > 0; }
+
 static vlog_space space_of(segment *s) {
     return (vlog_space){.segment = s,
                         .id = s->id,
-                        .bytes = atomic_load(&s->end) - SEGMENT_DATA_OFFSET,
+                        .bytes = atomic_load(&s->end) - SEGMENT_DATA_OFFSET - atomic_load(&s->freed),
+                        .freed = atomic_load(&s->freed),
                         .live = atomic_load(&s->live),
                         .kept = s->kept,
                         .gaps = s->gaps,
-                        .footer_bytes = s->sealed_size - atomic_load(&s->end),
+                        .footer_bytes = s->sealed_size - min_u64(s->sealed_size, atomic_load(&s->end)),
                         .first_place = s->first_place,
                         .end_place = s->end_place,
                         .lowest_version = s->lowest_version,
                         .compacted = s->compacted,
-                        .held = atomic_load(&s->held_bytes) > 0 || atomic_load(&s->holds) > 0,
+                        .held = vlog_is_held(s),
                         .spoiled = atomic_load(&s->spoiled)};
 }
 
@@ -58,9 +61,7 @@ int vlog_space_list(vlog *log, vlog_space **list, size_t *count) {
     return CAIRN_OK;
 }
 
-bool vlog_is_empty(const segment *s) {
-    return atomic_load(&s->live) == 0 && atomic_load(&s->held_bytes) == 0 && atomic_load(&s->holds) == 0;
-}
+bool vlog_is_empty(const segment *s) { return atomic_load(&s->live) == 0 && !vlog_is_held(s); }
 
 void vlog_spoil(segment *s) { atomic_store(&s->spoiled, true); }
 
@@ -428,7 +429,7 @@ static void forget(vlog *log, segment *const *segments, size_t count) {
             take_out(log->segments, &log->count, s);
         }
         segment_map_remove(&log->map, s);
-        atomic_fetch_sub(&log->record_bytes, atomic_load(&s->end) - SEGMENT_DATA_OFFSET);
+        atomic_fetch_sub(&log->record_bytes, atomic_load(&s->end) - SEGMENT_DATA_OFFSET - atomic_load(&s->freed));
     }
     os_mutex_unlock(&log->append_lock);
 }
@@ -438,7 +439,7 @@ static void remove_file(vlog *log, segment *s, uint64_t *freed) {
     file_name(name, s->id, "seg");
     segment_files_forget(&log->files, s);
     int rc = os_unlink(log->options.dir, name);
-    if (rc == 0) *freed += s->sealed_size;
+    if (rc == 0) *freed += s->sealed_size - atomic_load(&s->freed);
     if (rc != 0) vlog_say(log, CAIRN_LOG_WARNING, "cannot remove %s, which is not needed any more", name);
     segment_free(s);
 }

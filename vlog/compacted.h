@@ -11,7 +11,8 @@
 
 typedef struct vlog_space {
     segment *segment;
-    uint64_t id, bytes;  /* of records */
+    uint64_t id, bytes;  /* of records, without what was freed */
+    uint64_t freed;      /* bytes whose blocks were given back */
     uint64_t live;       /* of these: what the index names */
     uint64_t kept, gaps; /* and tombstones and SKIPs, where compaction wrote it; else 0 */
     uint64_t footer_bytes, first_place, end_place, lowest_version;
@@ -24,8 +25,9 @@ typedef struct vlog_space {
 /* Every sealed segment, malloc'ed, in order of id. They stay until vlog_remove: the caller is the only one who calls
  * that. CAIRN_OK or CAIRN_NO_MEMORY. */
 int vlog_space_list(vlog *log, vlog_space **list, size_t *count);
-/* Nothing names or holds anything in it. */
+/* Nothing names or holds anything in it; somebody holds something. */
 bool vlog_is_empty(const segment *s);
+bool vlog_is_held(const segment *s);
 void vlog_spoil(segment *s);                   /* compaction leaves it alone from now on, in this handle */
 uint64_t vlog_segment_target(const vlog *log); /* how large a segment is meant to get now */
 

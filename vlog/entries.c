@@ -26,12 +26,12 @@ static bool footer_is_whole(footer_reader reader) {
 }
 
 /* 1: the cursor reads the footer; 0: the footer is damaged; or a code. */
-static int use_footer(entry_cursor *c, os_file *file, cairn_error *error) {
+static int use_footer(entry_cursor *c, os_file *file, uint64_t size, uint64_t trailer_checksum, cairn_error *error) {
     const segment *s = c->segment;
     footer_trailer t;
-    int rc = vlog_read_trailer(s, file, s->sealed_size, &t, error);
+    int rc = vlog_read_trailer(s, file, size, &t, error);
     if (rc <= 0) return rc;
-    if (t.checksum != s->trailer_checksum) return 0;
+    if (t.checksum != trailer_checksum || t.record_end != atomic_load(&s->end)) return 0;
     c->bytes = malloc(max_u64(t.entries_size, 1));
     if (c->bytes == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory for a footer");
     size_t got = 0;
@@ -61,14 +61,19 @@ int entry_cursor_open(entry_cursor *c, vlog *log, segment *s, cairn_error *error
     os_file *file = NULL;
     os_file_info info;
     *c = (entry_cursor){.log = log, .segment = s};
+    os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
+    uint64_t size = s->sealed_size, trailer_checksum = s->trailer_checksum;
+    os_mutex_unlock(&log->append_lock);
     int rc = segment_file(&log->files, s, &file, error);
     if (rc != CAIRN_OK) return rc;
     int os_rc = os_file_info_get(file, &info);
     if (os_rc != 0) return status_os(error, os_rc, "cannot look at segment %016llx.seg", (unsigned long long)s->id);
-    if (info.size != s->sealed_size) {
+    /* It may be longer: a punch that was cut off leaves a footer that nothing names. */
+    bool may_be_longer = (atomic_load(&log->features) & FEATURE_COMPACTED) != 0;
+    if (info.size < size || (info.size > size && !may_be_longer)) {
         return vlog_damaged(error, s, info.size, NULL, "a sealed segment has another size than the manifest says: end");
     }
-    rc = use_footer(c, file, error);
+    rc = use_footer(c, file, size, trailer_checksum, error);
     if (rc == 0) rc = use_records(c, file, error);
     return rc > 0 ? CAIRN_OK : rc;
 }
@@ -141,7 +146,7 @@ static void sift_down(entry_merge *m, size_t at) {
 /* To the next entry that has a version. */
 static int advance(entry_cursor *c, cairn_error *error) {
     int rc;
-    while ((rc = entry_cursor_next(c, error)) == 1 && c->entry.type == RECORD_SKIP) {
+    while ((rc = entry_cursor_next(c, error)) == 1 && record_is_nothing(c->entry.type)) {
     }
     return rc;
 }

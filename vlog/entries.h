@@ -23,12 +23,14 @@ typedef struct entry_cursor {
  * manifest says. */
 int entry_cursor_open(entry_cursor *c, vlog *log, segment *s, cairn_error *error);
 void entry_cursor_close(entry_cursor *c); /* {0} is a closed one */
+/* The footer is not damaged. */
+static inline bool entry_cursor_has_footer(const entry_cursor *c) { return c->bytes != NULL; }
 /* 1: on an entry; 0: behind the last one; CAIRN_CORRUPT: footer and a record are damaged; CAIRN_IO. */
 int entry_cursor_next(entry_cursor *c, cairn_error *error);
 
 /* ---- In the order of versions ---- */
 
-/* In every sealed segment versions ascend, so this is a merge. SKIPs, which have none, are left out. */
+/* In every sealed segment versions ascend, so this is a merge. SKIP and FREED, which have none, are left out. */
 typedef struct entry_merge {
     entry_cursor *cursors;
     entry_cursor **heap; /* on an entry each, the one with the lowest version on top */

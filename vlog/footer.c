@@ -33,7 +33,7 @@ enum trailer_field {
     AT_END_PLACE = 56,
     AT_LOWEST_VERSION = 64,
     AT_HIGHEST_VERSION = 72,
-    AT_RESERVED = 80
+    AT_RECORD_END = 80
 };
 
 static uint64_t trailer_seed(uint64_t seed) { return seed + 1; }
@@ -83,7 +83,7 @@ int footer_builder_restore(footer_builder *b, const uint8_t *entries, size_t siz
     return CAIRN_OK;
 }
 
-static bool entry_has_key(const footer_entry *e) { return e->type != RECORD_SKIP && e->type != RECORD_COMMIT; }
+static bool entry_has_key(const footer_entry *e) { return !record_is_nothing(e->type) && e->type != RECORD_COMMIT; }
 
 void footer_builder_add(footer_builder *b, const footer_entry *entry) {
     CHECK(b->capacity - b->size >= ENTRY_BYTES_MAX);
@@ -101,7 +101,7 @@ void footer_builder_add(footer_builder *b, const footer_entry *entry) {
     }
     next = varint_put(next, entry->units);
     next = varint_put(next, zigzag(entry->place - b->end_place));
-    if (entry->type != RECORD_SKIP) {
+    if (!record_is_nothing(entry->type)) {
         CHECK(entry->version != 0);
         next = varint_put(next, zigzag(entry->version - b->previous_version));
         b->previous_version = entry->version;
@@ -128,7 +128,8 @@ int footer_build(footer_builder *b, uint64_t seed, const uint8_t **out, size_t *
     uint8_t *trailer = b->bytes + padded;
     memset(trailer, 0, FOOTER_TRAILER_BYTES);
     memcpy(trailer + AT_MAGIC, trailer_magic, sizeof trailer_magic);
-    le64_put(trailer + AT_ENTRIES_OFFSET, b->next_offset);
+    le64_put(trailer + AT_ENTRIES_OFFSET, b->footer_offset != 0 ? b->footer_offset : b->next_offset);
+    le64_put(trailer + AT_RECORD_END, b->footer_offset != 0 ? b->next_offset : 0);
     le64_put(trailer + AT_ENTRIES_SIZE, b->size);
     le64_put(trailer + AT_ENTRIES_CHECKSUM, checksum(b->bytes, b->size, entries_seed(seed)));
     le64_put(trailer + AT_COUNT, b->count);
@@ -152,7 +153,8 @@ static bool trailer_lengths_agree(const footer_trailer *t, uint64_t file_size) {
     if (t->entries_offset % UNIT_BYTES != 0 || add_overflows(t->entries_offset, t->entries_size, &end)) return false;
     if (end > file_size || round_up(t->entries_size, 8) + FOOTER_TRAILER_BYTES != file_size - t->entries_offset)
         return false;
-    return t->count <= t->entries_size / ENTRY_BYTES_MIN && t->count <= t->entries_offset / UNIT_BYTES;
+    if (t->record_end > t->entries_offset || t->record_end % UNIT_BYTES != 0) return false;
+    return t->count <= t->entries_size / ENTRY_BYTES_MIN && t->count <= t->record_end / UNIT_BYTES;
 }
 
 bool footer_trailer_decode(footer_trailer *t, const uint8_t in[FOOTER_TRAILER_BYTES], uint64_t file_size,
@@ -166,6 +168,8 @@ bool footer_trailer_decode(footer_trailer *t, const uint8_t in[FOOTER_TRAILER_BY
                         .end_place = le64_get(in + AT_END_PLACE),
                         .lowest_version = le64_get(in + AT_LOWEST_VERSION),
                         .highest_version = le64_get(in + AT_HIGHEST_VERSION)};
+    uint64_t record_end = le64_get(in + AT_RECORD_END);
+    d.record_end = record_end != 0 ? record_end : d.entries_offset;
     if (memcmp(in + AT_MAGIC, trailer_magic, sizeof trailer_magic) != 0 ||
         d.checksum != checksum(in + AT_MAGIC, FOOTER_TRAILER_BYTES - AT_MAGIC, trailer_seed(seed)))
         return false;
@@ -180,7 +184,7 @@ bool footer_trailer_decode(footer_trailer *t, const uint8_t in[FOOTER_TRAILER_BY
 
 bool footer_reader_init(footer_reader *r, const footer_trailer *t, const uint8_t *entries, uint64_t first_offset,
                         uint64_t seed) {
-    if (t->entries_offset < first_offset) return false;
+    if (t->record_end < first_offset) return false;
     if (t->entries_checksum != checksum(entries, t->entries_size, entries_seed(seed))) return false;
     *r = (footer_reader){.next = entries,
                          .end = entries + t->entries_size,
@@ -213,7 +217,7 @@ static const uint8_t *decode_entry(const footer_reader *r, footer_entry *e) {
     if (r->end - in < 2) return NULL;
     e->type = *in++;
     e->flags = *in++;
-    bool skip = e->type == RECORD_SKIP;
+    bool skip = record_is_nothing(e->type);
     if (entry_has_key(e)) {
         if (r->end - in < 16) return NULL;
         e->hash = (key_hash){.index = le64_get(in), .check = le64_get(in + 8)};
@@ -233,7 +237,7 @@ static const uint8_t *decode_entry(const footer_reader *r, footer_entry *e) {
 
 /* A record of this type, flags and length may stand at this offset. */
 static bool entry_is_possible(const footer_entry *e) {
-    if (e->type == RECORD_SKIP) return e->flags == 0 && e->units >= 1;
+    if (record_is_nothing(e->type)) return e->flags == 0 && e->units >= 1;
     if (e->type < RECORD_PUT || e->type > RECORD_COMMIT) return false;
     if (!record_flags_agree(e->type, e->flags) || e->version == 0) return false;
     if ((e->type == RECORD_STREAM) != (e->value_file != 0)) return false;
@@ -246,7 +250,7 @@ static bool entry_is_possible(const footer_entry *e) {
 
 static bool everything_agrees(const footer_reader *r) {
     const footer_trailer *t = &r->trailer;
-    return r->next == r->end && r->next_offset == t->entries_offset && r->next_place == t->end_place &&
+    return r->next == r->end && r->next_offset == t->record_end && r->next_place == t->end_place &&
            r->lowest_version == t->lowest_version && r->highest_version == t->highest_version;
 }
 
@@ -255,7 +259,7 @@ int footer_reader_next(footer_reader *r, footer_entry *entry) {
     footer_entry e = {.offset = r->next_offset};
     const uint8_t *next = decode_entry(r, &e);
     if (next == NULL) return -1;
-    if (e.units > (r->trailer.entries_offset - e.offset) / UNIT_BYTES || !entry_is_possible(&e)) return -1;
+    if (e.units > (r->trailer.record_end - e.offset) / UNIT_BYTES || !entry_is_possible(&e)) return -1;
     if (e.place < r->next_place || e.place >= r->trailer.end_place) return -1;
     if (r->left == r->trailer.count && e.place != r->trailer.first_place) return -1;
 
@@ -263,7 +267,7 @@ int footer_reader_next(footer_reader *r, footer_entry *entry) {
     r->left--;
     r->next_offset += e.units * UNIT_BYTES;
     r->next_place = e.place + 1;
-    if (e.type != RECORD_SKIP) {
+    if (!record_is_nothing(e.type)) {
         r->previous_version = e.version;
         r->lowest_version = min_u64(r->lowest_version, e.version);
         r->highest_version = max_u64(r->highest_version, e.version);

@@ -32,7 +32,8 @@ typedef struct footer_builder {
     size_t size, capacity;
     uint64_t count, first_place, end_place, lowest_version, highest_version;
     uint64_t previous_version;
-    uint64_t next_offset; /* where the next record must begin */
+    uint64_t next_offset;   /* where the next record must begin */
+    uint64_t footer_offset; /* where the footer will lie; 0: behind the last record */
 } footer_builder;
 
 void footer_builder_init(footer_builder *b, uint64_t first_offset);
@@ -54,6 +55,7 @@ int footer_build(footer_builder *b, uint64_t seed, const uint8_t **out, size_t *
 typedef struct footer_trailer {
     uint64_t checksum, entries_offset, entries_size, entries_checksum, count;
     uint64_t first_place, end_place, lowest_version, highest_version;
+    uint64_t record_end; /* where the records end */
 } footer_trailer;
 
 /* Decodes the last FOOTER_TRAILER_BYTES of a file of file_size bytes. false: not a valid trailer for such a file. */

@@ -44,6 +44,24 @@ void vlog_set_end(vlog *log, segment *s, uint64_t end) {
     atomic_store(&s->end, end);
 }
 
+/* What the disk does not hold of a segment with holes. (Not what its footer lists: a power cut may have undone holes.)
+ */
+static int load_freed(vlog *log, segment *s, cairn_error *error) {
+    os_file *file = NULL;
+    os_file_info info;
+    epoch_guard guard = epoch_enter(log->options.readers);
+    int rc = segment_file(&log->files, s, &file, error);
+    if (rc == CAIRN_OK) {
+        int os_rc = os_file_info_get(file, &info);
+        if (os_rc != 0) rc = status_os(error, os_rc, "cannot look at segment %016llx.seg", (unsigned long long)s->id);
+    }
+    epoch_exit(log->options.readers, guard);
+    if (rc != CAIRN_OK) return rc == CAIRN_CORRUPT ? CAIRN_OK : rc; /* is missing: whoever needs it says so */
+    uint64_t missing = info.size - min_u64(info.size, info.allocated);
+    atomic_store(&s->freed, min_u64(missing, atomic_load(&s->end) - SEGMENT_DATA_OFFSET));
+    return CAIRN_OK;
+}
+
 static int load_segments(vlog *log, cairn_error *error) {
     for (size_t i = 0; i < log->manifest.count; i++) {
         int rc = vlog_segments_reserve(log, error);
@@ -59,7 +77,9 @@ static int load_segments(vlog *log, cairn_error *error) {
         } else {
             log->segments[log->count++] = s;
         }
-        atomic_fetch_add(&log->record_bytes, atomic_load(&s->end) - SEGMENT_DATA_OFFSET);
+        if (s->punched) rc = load_freed(log, s, error);
+        if (rc != CAIRN_OK) return rc;
+        atomic_fetch_add(&log->record_bytes, atomic_load(&s->end) - SEGMENT_DATA_OFFSET - atomic_load(&s->freed));
     }
     return CAIRN_OK;
 }

@@ -13,6 +13,7 @@
 
 enum { SEGMENT_OPEN = 1, SEGMENT_SEALED = 2 };
 #define SEGMENT_COMPACTED 1u /* flag: what compaction moved there, not a part of the append order */
+#define SEGMENT_PUNCHED 2u   /* flag: its footer may list ranges whose blocks were given back */
 
 /* Bits of the incompatible features: each is set durably before the first record that it stands for is written, so a
  * build that does not know it refuses the store instead of misreading it. */

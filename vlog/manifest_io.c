@@ -191,8 +191,8 @@ static const char *segment_fault(const manifest *m, const manifest_segment *s, u
     *at = AT_STATE;
     if (s->state != SEGMENT_OPEN && s->state != SEGMENT_SEALED) return "unknown state of a segment";
     *at = AT_FLAGS;
-    if ((s->flags & ~SEGMENT_COMPACTED) != 0) return "unknown flags of a segment";
-    if (s->flags != 0 && s->state == SEGMENT_OPEN) return "a compacted segment that is open";
+    if ((s->flags & ~(SEGMENT_COMPACTED | SEGMENT_PUNCHED)) != 0) return "unknown flags of a segment";
+    if (s->flags != 0 && s->state == SEGMENT_OPEN) return "a compacted or punched segment that is open";
     if (s->state == SEGMENT_OPEN) return NULL;
     *at = AT_SEALED_SIZE;
     if (s->sealed_size < BLOCK_BYTES + FOOTER_TRAILER_BYTES) return "impossible size of a segment";

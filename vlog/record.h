@@ -26,8 +26,12 @@ typedef enum record_type {
     RECORD_DELETE = 2,
     RECORD_SKIP = 3,
     RECORD_STREAM = 4,
-    RECORD_COMMIT = 5
+    RECORD_COMMIT = 5,
+    RECORD_FREED = 6 /* in footers only: dead records whose blocks were given back */
 } record_type;
+
+/* Entries of a footer without version and key. */
+static inline bool record_is_nothing(uint8_t type) { return type == RECORD_SKIP || type == RECORD_FREED; }
 
 #define RECORD_COLLIDES 1u
 #define RECORD_BATCH 4u     /* of a batch: counts from its COMMIT on. A COMMIT has it too */

@@ -22,7 +22,7 @@ static vlog_event event_of(const segment *s, const footer_entry *e) {
 }
 
 /* Building the index from segments of which some are gone: then parts of batches are, that were moved or dead. */
-static bool has_gaps(const recovery *r) { return r->start.place == 0 && r->log->manifest.reclaimed_place != 0; }
+static bool has_gaps(const recovery *r) { return r->start.place == 0 && r->log->manifest.reclaim_epoch != 0; }
 
 static int deliver_batch(recovery *r, const segment *s, const footer_entry *e, cairn_error *error) {
     held_batch b = {0};
@@ -63,7 +63,7 @@ static int hold_part(recovery *r, const footer_entry *e, const vlog_event *event
 }
 
 static int deliver(recovery *r, const segment *s, const footer_entry *e, cairn_error *error) {
-    if (e->type == RECORD_SKIP || e->place < r->start.place) return CAIRN_OK;
+    if (record_is_nothing(e->type) || e->place < r->start.place) return CAIRN_OK;
     int moved = deliver_moved(r, e->version, error);
     if (moved != CAIRN_OK) return moved;
     /* A batch that began before the start was over when the checkpoint began. */

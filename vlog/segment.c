@@ -17,6 +17,7 @@ segment *segment_new(const manifest_segment *m, uint64_t salt, bool no_window) {
     s->seed = file_seed(salt, m->id, m->generation);
     s->no_window = no_window;
     s->compacted = (m->flags & SEGMENT_COMPACTED) != 0;
+    s->punched = (m->flags & SEGMENT_PUNCHED) != 0;
     s->kept = m->kept;
     s->gaps = m->gaps;
     s->state = m->state;

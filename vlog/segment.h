@@ -3,9 +3,10 @@
  * Who guards what:
  *  - identity (id, generation, place in the address space, seed): fixed at creation.
  *  - `state`, `end`, `sealed_size`, `trailer_checksum`, places, lowest version: the log's append lock; once `state` is
- *    SEGMENT_SEALED nothing of them changes any more. `end` is atomic, because statistics read it without the lock.
+ *    SEGMENT_SEALED nothing of them changes any more but size and checksum, when the segment is punched (vlog/punch.h),
+ *    which readers of footers take under the lock. `end` is atomic, because statistics read it without the lock.
  *  - `target`: the append lock.
- *  - `live`, `held_bytes`, `holds`, `spoiled`: atomic, any thread. `warm`: see vlog/warm.h.
+ *  - `live`, `freed`, `held_bytes`, `holds`, `spoiled`: atomic, any thread. `warm`: see vlog/warm.h.
  *  - base_granule and granules of a compacted segment: its writer's, until it is published.
  *  - `handle`: published atomically. A user of it is inside the epoch. It is opened on first use and closed, when too
  * many are open, through the epoch (segment_files.lock guards opening and closing). A segment that is not sealed is
@@ -35,12 +36,14 @@ typedef struct segment_handle {
 typedef struct segment {
     uint64_t id, generation, base_granule, granules, seed;
     bool compacted;              /* fixed: not a part of the append order */
+    bool punched;                /* the append lock */
     uint64_t kept, gaps;         /* fixed: of a compacted one, bytes of tombstones, and of SKIPs */
     uint32_t state;              /* SEGMENT_OPEN, SEGMENT_SEALED */
     bool synced;                 /* open, full, and everything in it is synced: may be sealed in the manifest */
     _Atomic uint64_t end;        /* offset behind the last record */
     uint64_t target;             /* active: the log goes on to the next segment from here on, once that is there */
     _Atomic uint64_t live;       /* bytes of records that the index names */
+    _Atomic uint64_t freed;      /* bytes of records whose blocks were given back */
     _Atomic uint64_t held_bytes; /* of records that only snapshots still see */
     _Atomic uint32_t holds;      /* readers and views that have a record of it open */
     atomic_bool spoiled;         /* compaction found damage in it and leaves it alone */

@@ -1,6 +1,7 @@
 /* Reading everything: headers, records, footers. Damage is reported and counted, and the walk goes on behind it. */
 #include "src/base/check.h"
 #include "src/base/status.h"
+#include "vlog/entries.h"
 #include "vlog/log_state.h"
 #include "vlog/walk.h"
 
@@ -77,37 +78,35 @@ static int verify_records(checker *c, cairn_error *error) {
     return rc;
 }
 
-static int verify_footer(checker *c, cairn_error *error) {
-    const segment *s = c->segment;
-    footer_trailer t;
-    footer_reader reader;
-    footer_entry entry;
+/* By the entries of the footer, which says what was freed. 1: done; 0: the footer is damaged, and that is reported. */
+static int verify_by_footer(checker *c, cairn_error *error) {
     cairn_error what = {0};
-    os_file_info info;
-    uint8_t *entries = NULL;
-    int os_rc = os_file_info_get(c->file, &info);
-    if (os_rc != 0) return status_os(error, os_rc, "cannot look at a segment");
-    int rc = vlog_read_trailer(s, c->file, info.size, &t, error);
-    if (rc < 0) return rc;
-    bool good = rc == 1 && info.size == s->sealed_size && t.checksum == s->trailer_checksum;
-    if (good) {
-        size_t got = 0;
-        entries = malloc(max_u64(t.entries_size, 1));
-        if (entries == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory for a footer");
-        os_rc = os_file_read(c->file, entries, t.entries_size, t.entries_offset, &got);
-        good = os_rc == 0 && got == t.entries_size &&
-               footer_reader_init(&reader, &t, entries, SEGMENT_DATA_OFFSET, s->seed);
-        int next = good ? 1 : 0;
-        while (next == 1) {
-            next = footer_reader_next(&reader, &entry);
-        }
-        good = good && next == 0;
-        free(entries);
+    entry_cursor entries;
+    walker w = {0};
+    uint64_t footer_bytes = 0;
+    int rc = entry_cursor_open(&entries, c->log, c->segment, &what);
+    bool whole = rc == CAIRN_OK && entry_cursor_has_footer(&entries);
+    if (rc == CAIRN_OK && !whole) rc = vlog_damaged(&what, c->segment, c->end, NULL, "the footer is damaged");
+    rc = report(c, rc, &what, NULL, error);
+    if (rc == CAIRN_OK && whole) {
+        footer_bytes = entries.reader.trailer.entries_size + FOOTER_TRAILER_BYTES;
+        rc = walker_init(&w, c->segment, c->file, SEGMENT_DATA_OFFSET, c->end, error);
     }
-    if (os_rc != 0) return status_os(error, os_rc, "cannot read segment %016llx.seg", (unsigned long long)s->id);
-    if (good) return advance(c, info.size - c->end, error);
-    rc = vlog_damaged(&what, s, c->end, NULL, "the footer is damaged");
-    return report(c, rc, &what, NULL, error);
+    while (rc == CAIRN_OK && whole && entry_cursor_next(&entries, NULL) == 1) {
+        if (entries.entry.type == RECORD_FREED) continue;
+        w.next = entries.entry.offset;
+        rc = walker_next(&w, error);
+        if (rc == 0) {
+            rc = vlog_damaged(&what, c->segment, w.offset, NULL, "a record is damaged or missing");
+            rc = report(c, rc, &what, NULL, error);
+        } else if (rc == 1) {
+            rc = verify_record(c, &w, error);
+        }
+    }
+    if (rc == CAIRN_OK && whole) rc = advance(c, footer_bytes, error);
+    walker_release(&w);
+    entry_cursor_close(&entries);
+    return rc == CAIRN_OK ? whole : rc;
 }
 
 static int verify_segment(checker *c, cairn_error *error) {
@@ -116,9 +115,9 @@ static int verify_segment(checker *c, cairn_error *error) {
     if (rc != CAIRN_OK) return report(c, rc, &what, NULL, error);
     rc = segment_check_header(c->segment, c->file, c->log->options.store_id, &what);
     rc = report(c, rc, &what, NULL, error);
-    if (rc == CAIRN_OK) rc = verify_records(c, error);
-    if (rc == CAIRN_OK && c->sealed) rc = verify_footer(c, error);
-    return rc;
+    if (rc == CAIRN_OK && c->sealed) rc = verify_by_footer(c, error);
+    if (rc != CAIRN_OK) return rc == 1 ? CAIRN_OK : rc;
+    return verify_records(c, error);
 }
 
 /* Takes what is to be verified of the segment with the least id above `after`; false: there is none. The caller is

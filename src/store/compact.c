@@ -104,15 +104,17 @@ static int check_options(cairn_compact_options *o, cairn_error *error) {
 static void count_only(compaction *c, const victims *v) {
     for (size_t i = 0; i < v->count; i++) {
         c->result.bytes_scanned += v->list[i].bytes;
-        c->result.bytes_moved += v->list[i].live;
+        if (!space_is_for_holes(c->store, &v->list[i])) c->result.bytes_moved += v->list[i].live;
         c->result.bytes_freed += v->list[i].bytes - min_u64(v->list[i].bytes, v->list[i].live);
     }
 }
 
 /* One choice of victims. *more: something was done. */
 static int run_round(compaction *c, bool *damaged, bool *more, cairn_error *error) {
-    victims v;
-    int rc = victims_by_ratio(c->store, c->options.min_garbage_ratio, c->options.full, &v, error);
+    victims v = {0};
+    uint64_t gained = 0;
+    int rc = c->options.dry_run ? CAIRN_OK : holes_punch(c, c->options.min_garbage_ratio, UINT64_MAX, &gained, error);
+    if (rc == CAIRN_OK) rc = victims_by_ratio(c->store, c->options.min_garbage_ratio, c->options.full, &v, error);
     if (rc == CAIRN_OK && c->options.dry_run) {
         count_only(c, &v);
     } else if (rc == CAIRN_OK) {
@@ -170,10 +172,11 @@ static int work_off(compaction *c, cairn_error *error) {
     atomic_store(&store->collecting, rc == CAIRN_OK);
     for (store_space s = store_space_get(store); rc == CAIRN_OK && more && s.garbage > s.start;
          s = store_space_get(store)) {
-        victims v;
-        rc = victims_by_benefit(store, s.garbage - s.start + s.start / 8, &v, error);
+        victims v = {0};
+        uint64_t freed = c->result.bytes_freed, enough = s.garbage - s.start + s.start / 8, gained = 0;
+        rc = holes_punch(c, 0, enough, &gained, error);
+        if (rc == CAIRN_OK && gained < enough) rc = victims_by_benefit(store, enough - gained, &v, error);
         if (rc == CAIRN_OK) rc = empty_all(c, &v, &damaged, error);
-        uint64_t freed = c->result.bytes_freed;
         if (rc == CAIRN_OK) rc = store_reclaim(store, &c->result.bytes_freed, error);
         more = c->result.bytes_freed > freed;
         atomic_store(&store->collecting, more);

@@ -51,6 +51,16 @@ int victims_by_ratio(cairn *store, double ratio, bool full, victims *v, cairn_er
 int victims_by_benefit(cairn *store, uint64_t enough, victims *v, cairn_error *error);
 void victims_release(victims *v);
 
+bool space_may_go(const cairn *store, const vlog_space *s, uint64_t replay_start);
+
+/* ---- holes.c: what is given back without a copy ---- */
+
+/* The segment's records are large, so that holes do better for it than a copy of what is live. */
+bool space_is_for_holes(const cairn *store, const vlog_space *s);
+/* Punches holes into such segments that have at least this share of garbage, the worst first, until they come to
+ * `enough` bytes, or those are all; *gained: to how many. */
+int holes_punch(compaction *c, double ratio, uint64_t enough, uint64_t *gained, cairn_error *error);
+
 /* ---- move.c: one unit ---- */
 
 /* Empties the first `count` segments of `v` from `from` on, and hands them to reclaim.c. CAIRN_CANCELLED: by the

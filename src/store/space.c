@@ -6,7 +6,8 @@
 
 #include <stdlib.h>
 
-#define SPACE_AMP_DEFAULT 1.25
+#define SPACE_AMP_SMALL 1.25
+#define SPACE_AMP_LARGE 1.10 /* of values that holes do for */
 #define SLACK_MIN ((uint64_t)8 << 20)
 #define LOOK_STEP ((uint64_t)1 << 20) /* garbage that comes before the next look */
 
@@ -16,11 +17,20 @@ static uint64_t dead_bytes(const cairn *store) {
     return vlog_dead_bytes(store->log) + atomic_load(&store->dead_stream_bytes);
 }
 
+/* What was asked for, or the default: by the share of large values. */
+static double space_amp(const cairn *store, uint64_t live) {
+    uint64_t large = vlog_live_large_bytes(store->log) + atomic_load(&store->stream_bytes);
+    if (store->options.max_space_amp != 0) return store->options.max_space_amp;
+    if (atomic_load(&store->no_holes) || live == 0) return SPACE_AMP_SMALL;
+    double share = (double)min_u64(large, live) / (double)live;
+    return share * SPACE_AMP_LARGE + (1 - share) * SPACE_AMP_SMALL;
+}
+
 store_space store_space_get(cairn *store) {
     uint64_t live = vlog_live_bytes(store->log) + atomic_load(&store->stream_bytes),
              pinned = side_table_pinned_bytes(store->side);
     uint64_t dead = dead_bytes(store);
-    double amp = store->options.max_space_amp == 0 ? SPACE_AMP_DEFAULT : store->options.max_space_amp;
+    double amp = space_amp(store, live);
     uint64_t slack = max_u64(SLACK_MIN, 2 * vlog_segment_target(store->log));
     uint64_t share = (uint64_t)((amp - 1) * (double)(live + pinned));
     return (store_space){
@@ -59,7 +69,7 @@ void victims_release(victims *v) {
 }
 
 /* Nothing that a replay would need, that a batch under way has parts in, or that somebody holds. */
-static bool may_go(const cairn *store, const vlog_space *s, uint64_t replay_start) {
+bool space_may_go(const cairn *store, const vlog_space *s, uint64_t replay_start) {
     if (s->held || s->spoiled || store_reclaim_waits_for(store, s->segment)) return false;
     return s->compacted || s->end_place <= replay_start;
 }
@@ -150,6 +160,7 @@ static bool has_garbage(cairn *store, const vlog_space *s) {
 /* With all garbage goes what was kept for its sake. */
 static bool is_wanted(cairn *store, const vlog_space *s, double ratio, bool full) {
     uint64_t garbage = space_garbage(s);
+    if (space_is_for_holes(store, s) && garbage < s->bytes / 64) return false; /* as good as it gets without a copy */
     if (full) return s->kept > 0 || has_garbage(store, s);
     return garbage > 0 && (double)garbage >= ratio * (double)s->bytes;
 }
@@ -159,7 +170,7 @@ int victims_by_ratio(cairn *store, double ratio, bool full, victims *v, cairn_er
     int rc = list_all(store, v, error);
     for (size_t i = 0; rc == CAIRN_OK && i < v->all; i++) {
         const vlog_space *s = &v->list[i];
-        if (is_wanted(store, s, ratio, full) && may_go(store, s, replay_start)) choose(v, i);
+        if (is_wanted(store, s, ratio, full) && space_may_go(store, s, replay_start)) choose(v, i);
     }
     return rc == CAIRN_OK ? leave_out_commits(store, v, error) : rc;
 }
@@ -183,7 +194,8 @@ int victims_by_benefit(cairn *store, uint64_t enough, victims *v, cairn_error *e
         size_t best = v->all;
         for (size_t i = v->count; i < v->all; i++) {
             const vlog_space *s = &v->list[i];
-            if (space_garbage(s) < s->bytes / 32 + 1 || !may_go(store, s, replay_start)) continue;
+            if (space_garbage(s) < s->bytes / 32 + 1 || space_is_for_holes(store, s)) continue;
+            if (!space_may_go(store, s, replay_start)) continue;
             if (best == v->all || benefit(s, now) > benefit(&v->list[best], now)) best = i;
         }
         if (best == v->all) break;

@@ -1,0 +1,265 @@
+#include "vlog/punch.h"
+
+#include "src/base/array.h"
+#include "src/base/check.h"
+#include "src/base/status.h"
+#include "vlog/entries.h"
+#include "vlog/log_state.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* Fewer whole blocks in a row are left alone: a hole costs an extent. */
+#define RUN_BYTES_MIN ((uint64_t)64 << 10)
+
+typedef struct range {
+    uint64_t begin, end; /* whole blocks */
+} range;
+
+struct vlog_punch {
+    vlog *log;
+    segment *segment;
+    footer_builder builder;
+    range *ranges; /* all that are freed, also before */
+    size_t count, capacity;
+    uint64_t old_size, new_size, trailer_checksum;
+    uint64_t freed; /* bytes of all ranges */
+};
+
+/* Entries that may become one FREED. */
+typedef struct run {
+    footer_entry *entries;
+    size_t count, capacity;
+    uint64_t begin, end;
+    bool any_dead;
+} run;
+
+void vlog_punch_free(vlog_punch *p) {
+    if (p == NULL) return;
+    footer_builder_release(&p->builder);
+    free(p->ranges);
+    free(p);
+}
+
+segment *vlog_punch_segment(const vlog_punch *p) { return p->segment; }
+
+/* ---- The new footer ---- */
+
+static range blocks_of(uint64_t begin, uint64_t end) {
+    return (range){round_up(begin, BLOCK_BYTES), end & ~(BLOCK_BYTES - 1)};
+}
+
+static bool is_worth_a_hole(const run *r) {
+    range b = blocks_of(r->begin, r->end);
+    return r->any_dead && b.end > b.begin && b.end - b.begin >= RUN_BYTES_MIN;
+}
+
+static int add_range(vlog_punch *p, range r) {
+    range *grown = array_with_room(p->ranges, &p->capacity, p->count, sizeof *grown, 16);
+    if (grown == NULL) return CAIRN_NO_MEMORY;
+    p->ranges = grown;
+    p->ranges[p->count++] = r;
+    p->freed += r.end - r.begin;
+    return CAIRN_OK;
+}
+
+static int add_entry(vlog_punch *p, const footer_entry *e) {
+    if (footer_builder_reserve(&p->builder, 1) != CAIRN_OK) return CAIRN_NO_MEMORY;
+    footer_builder_add(&p->builder, e);
+    return CAIRN_OK;
+}
+
+/* The run becomes one FREED, which has the place of its last record, or stays what it was. */
+static int end_run(vlog_punch *p, run *r) {
+    int rc = CAIRN_OK;
+    if (r->count > 0 && is_worth_a_hole(r)) {
+        footer_entry freed = {.type = RECORD_FREED,
+                              .offset = r->begin,
+                              .units = (r->end - r->begin) / UNIT_BYTES,
+                              .place = r->entries[r->count - 1].place};
+        rc = add_entry(p, &freed);
+        if (rc == CAIRN_OK) rc = add_range(p, blocks_of(r->begin, r->end));
+    } else {
+        for (size_t i = 0; rc == CAIRN_OK && i < r->count; i++) {
+            rc = add_entry(p, &r->entries[i]);
+        }
+    }
+    r->count = 0;
+    r->any_dead = false;
+    return rc;
+}
+
+static int extend_run(run *r, const footer_entry *e, bool dead) {
+    footer_entry *grown = array_with_room(r->entries, &r->capacity, r->count, sizeof *grown, 64);
+    if (grown == NULL) return CAIRN_NO_MEMORY;
+    r->entries = grown;
+    if (r->count == 0) r->begin = e->offset;
+    r->entries[r->count++] = *e;
+    r->end = e->offset + e->units * UNIT_BYTES;
+    r->any_dead = r->any_dead || dead;
+    return CAIRN_OK;
+}
+
+static int make_footer(vlog_punch *p, entry_cursor *c, vlog_dead dead, void *ctx, cairn_error *error) {
+    run r = {0};
+    int rc = CAIRN_OK, next;
+    while (rc == CAIRN_OK && (next = entry_cursor_next(c, error)) == 1) {
+        const footer_entry *e = &c->entry;
+        bool is_dead = (e->type == RECORD_PUT || e->type == RECORD_STREAM) && dead(ctx, p->segment, e);
+        if (is_dead || record_is_nothing(e->type)) {
+            rc = extend_run(&r, e, is_dead || e->type == RECORD_FREED);
+        } else {
+            rc = end_run(p, &r);
+            if (rc == CAIRN_OK) rc = add_entry(p, e);
+        }
+    }
+    if (rc == CAIRN_OK) rc = end_run(p, &r);
+    free(r.entries);
+    return rc == CAIRN_OK ? rc : status_set(error, rc, "no memory for a footer");
+}
+
+int vlog_punch_plan(vlog_punch **out, vlog *log, segment *s, vlog_dead dead, void *ctx, uint64_t least, uint64_t *gain,
+                    cairn_error *error) {
+    entry_cursor c;
+    *out = NULL;
+    *gain = 0;
+    vlog_punch *p = calloc(1, sizeof *p);
+    if (p == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory to punch holes");
+    p->log = log;
+    p->segment = s;
+    p->old_size = s->sealed_size;
+    footer_builder_init(&p->builder, SEGMENT_DATA_OFFSET);
+    int rc = entry_cursor_open(&c, log, s, error);
+    if (rc == CAIRN_OK && !entry_cursor_has_footer(&c)) {
+        rc = vlog_damaged(error, s, atomic_load(&s->end), NULL, "the footer is damaged");
+    }
+    if (rc == CAIRN_OK) rc = make_footer(p, &c, dead, ctx, error);
+    entry_cursor_close(&c);
+    if (rc == CAIRN_OK) {
+        uint64_t before = atomic_load(&s->freed);
+        *gain = p->freed - min_u64(p->freed, before);
+    }
+    if (rc == CAIRN_OK && *gain >= least) {
+        *out = p;
+    } else {
+        vlog_punch_free(p);
+    }
+    return rc;
+}
+
+/* ---- Writing ---- */
+
+static int fails(const vlog_punch *p, int os_rc, cairn_error *error) {
+    return status_os(error, os_rc, "cannot write a footer of segment %016llx.seg", (unsigned long long)p->segment->id);
+}
+
+int vlog_punch_write(vlog_punch *p, cairn_error *error) {
+    const uint8_t *footer = NULL;
+    size_t size = 0;
+    os_file *file = NULL;
+    segment *s = p->segment;
+    if (vlog_failed(p->log)) return vlog_refuse_failed(error);
+    int rc = vlog_require(p->log, FEATURE_COMPACTED, error); /* a file may be longer than its row says from now on */
+    if (rc != CAIRN_OK) return rc;
+    p->builder.footer_offset = round_up(p->old_size, BLOCK_BYTES);
+    if (footer_build(&p->builder, s->seed, &footer, &size, &p->trailer_checksum) != CAIRN_OK) {
+        return status_set(error, CAIRN_NO_MEMORY, "no memory for a footer");
+    }
+    p->new_size = p->builder.footer_offset + size;
+    rc = segment_file(&p->log->files, s, &file, error);
+    if (rc != CAIRN_OK) return rc;
+    int os_rc = os_file_truncate(file, p->old_size); /* what an attempt left that was cut off */
+    if (os_rc == 0) os_rc = os_file_write(file, footer, size, p->builder.footer_offset);
+    if (os_rc != 0) {
+        rc = fails(p, os_rc, error);
+        (void)os_file_truncate(file, p->old_size);
+        return rc;
+    }
+    os_rc = os_file_sync(file);
+    if (os_rc == 0) return CAIRN_OK;
+    (void)vlog_fail(p->log);
+    return fails(p, os_rc, error);
+}
+
+/* ---- Publishing ---- */
+
+static void set_row(vlog *log, const vlog_punch *p, uint64_t size, uint64_t checksum, bool punched) {
+    manifest_segment *row = manifest_find(&log->manifest, p->segment->id);
+    CHECK(row != NULL);
+    row->sealed_size = size;
+    row->trailer_checksum = checksum;
+    if (punched) {
+        row->flags |= SEGMENT_PUNCHED;
+    } else {
+        row->flags &= ~SEGMENT_PUNCHED;
+    }
+}
+
+static int publish_locked(vlog *log, vlog_punch *const *punches, size_t count, uint64_t reclaim_epoch,
+                          cairn_error *error) {
+    manifest *m = &log->manifest;
+    uint64_t old_epoch = m->reclaim_epoch, features = m->features;
+    for (size_t i = 0; i < count; i++) {
+        set_row(log, punches[i], punches[i]->new_size, punches[i]->trailer_checksum, true);
+    }
+    m->reclaim_epoch = reclaim_epoch;
+    m->features |= FEATURE_COMPACTED;
+    int rc = vlog_store_manifest(log, error);
+    if (rc == CAIRN_OK) return rc;
+    for (size_t i = 0; i < count; i++) {
+        const segment *s = punches[i]->segment;
+        set_row(log, punches[i], s->sealed_size, s->trailer_checksum, s->punched);
+    }
+    m->reclaim_epoch = old_epoch;
+    m->features = features;
+    return rc;
+}
+
+int vlog_punch_publish(vlog *log, vlog_punch *const *punches, size_t count, uint64_t reclaim_epoch,
+                       cairn_error *error) {
+    if (vlog_failed(log)) return vlog_refuse_failed(error);
+    os_mutex_lock(&log->maintain_lock);
+    os_mutex_lock(&log->manifest_lock);
+    int rc = publish_locked(log, punches, count, reclaim_epoch, error);
+    os_mutex_unlock(&log->manifest_lock);
+    os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
+    for (size_t i = 0; rc == CAIRN_OK && i < count; i++) {
+        const vlog_punch *p = punches[i];
+        p->segment->sealed_size = p->new_size;
+        p->segment->trailer_checksum = p->trailer_checksum;
+        p->segment->punched = true;
+        atomic_fetch_sub(&log->record_bytes, p->freed - atomic_load(&p->segment->freed));
+        atomic_store(&p->segment->freed, p->freed);
+    }
+    os_mutex_unlock(&log->append_lock);
+    os_mutex_unlock(&log->maintain_lock);
+    return rc;
+}
+
+/* ---- Holes ---- */
+
+static int punch(const vlog_punch *p, os_file *file, range r, cairn_error *error) {
+    if (r.end <= r.begin) return CAIRN_OK;
+    int os_rc = os_file_punch(file, r.begin, r.end - r.begin);
+    if (os_rc == 0) return CAIRN_OK;
+    return status_os(error, os_rc, "cannot punch a hole into segment %016llx.seg at offset %llu",
+                     (unsigned long long)p->segment->id, (unsigned long long)r.begin);
+}
+
+/* Tried behind the end, where there is nothing. */
+bool vlog_punch_is_possible(vlog *log, segment *s) {
+    os_file *file = NULL;
+    if (segment_file(&log->files, s, &file, NULL) != CAIRN_OK) return false;
+    return os_file_punch(file, round_up(s->sealed_size, BLOCK_BYTES), BLOCK_BYTES) != -EOPNOTSUPP;
+}
+
+int vlog_punch_holes(vlog_punch *p, cairn_error *error) {
+    os_file *file = NULL;
+    int rc = segment_file(&p->log->files, p->segment, &file, error);
+    for (size_t i = 0; rc == CAIRN_OK && i < p->count; i++) {
+        rc = punch(p, file, p->ranges[i], error);
+    }
+    /* Older footers lie between the last record and the new one. */
+    uint64_t footers = round_up(atomic_load(&p->segment->end), BLOCK_BYTES);
+    return rc == CAIRN_OK ? punch(p, file, (range){footers, p->builder.footer_offset}, error) : rc;
+}
