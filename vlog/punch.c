@@ -153,6 +153,20 @@ static int fails(const vlog_punch *p, int os_rc, cairn_error *error) {
     return status_os(error, os_rc, "cannot write a footer of segment %016llx.seg", (unsigned long long)p->segment->id);
 }
 
+static int write_synced(const vlog_punch *p, os_file *file, const uint8_t *footer, size_t size, cairn_error *error) {
+    int os_rc = os_file_truncate(file, p->old_size); /* what an attempt left that was cut off */
+    if (os_rc == 0) os_rc = os_file_write(file, footer, size, p->builder.footer_offset);
+    if (os_rc != 0) {
+        int rc = fails(p, os_rc, error);
+        (void)os_file_truncate(file, p->old_size);
+        return rc;
+    }
+    os_rc = os_file_sync(file);
+    if (os_rc == 0) return CAIRN_OK;
+    (void)vlog_fail(p->log);
+    return fails(p, os_rc, error);
+}
+
 int vlog_punch_write(vlog_punch *p, cairn_error *error) {
     const uint8_t *footer = NULL;
     size_t size = 0;
@@ -166,19 +180,11 @@ int vlog_punch_write(vlog_punch *p, cairn_error *error) {
         return status_set(error, CAIRN_NO_MEMORY, "no memory for a footer");
     }
     p->new_size = p->builder.footer_offset + size;
+    epoch_guard guard = epoch_enter(p->log->options.readers);
     rc = segment_file(&p->log->files, s, &file, error);
-    if (rc != CAIRN_OK) return rc;
-    int os_rc = os_file_truncate(file, p->old_size); /* what an attempt left that was cut off */
-    if (os_rc == 0) os_rc = os_file_write(file, footer, size, p->builder.footer_offset);
-    if (os_rc != 0) {
-        rc = fails(p, os_rc, error);
-        (void)os_file_truncate(file, p->old_size);
-        return rc;
-    }
-    os_rc = os_file_sync(file);
-    if (os_rc == 0) return CAIRN_OK;
-    (void)vlog_fail(p->log);
-    return fails(p, os_rc, error);
+    if (rc == CAIRN_OK) rc = write_synced(p, file, footer, size, error);
+    epoch_exit(p->log->options.readers, guard);
+    return rc;
 }
 
 /* ---- Publishing ---- */
@@ -249,17 +255,28 @@ static int punch(const vlog_punch *p, os_file *file, range r, cairn_error *error
 /* Tried behind the end, where there is nothing. */
 bool vlog_punch_is_possible(vlog *log, segment *s) {
     os_file *file = NULL;
-    if (segment_file(&log->files, s, &file, NULL) != CAIRN_OK) return false;
-    return os_file_punch(file, round_up(s->sealed_size, BLOCK_BYTES), BLOCK_BYTES) != -EOPNOTSUPP;
+    epoch_guard guard = epoch_enter(log->options.readers);
+    bool possible = segment_file(&log->files, s, &file, NULL) == CAIRN_OK &&
+                    os_file_punch(file, round_up(s->sealed_size, BLOCK_BYTES), BLOCK_BYTES) != -EOPNOTSUPP;
+    epoch_exit(log->options.readers, guard);
+    return possible;
 }
 
-int vlog_punch_holes(vlog_punch *p, cairn_error *error) {
-    os_file *file = NULL;
-    int rc = segment_file(&p->log->files, p->segment, &file, error);
+static int punch_all(const vlog_punch *p, os_file *file, cairn_error *error) {
+    int rc = CAIRN_OK;
     for (size_t i = 0; rc == CAIRN_OK && i < p->count; i++) {
         rc = punch(p, file, p->ranges[i], error);
     }
     /* Older footers lie between the last record and the new one. */
     uint64_t footers = round_up(atomic_load(&p->segment->end), BLOCK_BYTES);
     return rc == CAIRN_OK ? punch(p, file, (range){footers, p->builder.footer_offset}, error) : rc;
+}
+
+int vlog_punch_holes(vlog_punch *p, cairn_error *error) {
+    os_file *file = NULL;
+    epoch_guard guard = epoch_enter(p->log->options.readers);
+    int rc = segment_file(&p->log->files, p->segment, &file, error);
+    if (rc == CAIRN_OK) rc = punch_all(p, file, error);
+    epoch_exit(p->log->options.readers, guard);
+    return rc;
 }
