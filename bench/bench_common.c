@@ -99,6 +99,29 @@ void random_fill(void *buffer, size_t size, uint64_t seed) {
     }
 }
 
+double *zipf_new(uint32_t keys, double skew) {
+    double *cumulated = allocate(keys * sizeof *cumulated), sum = 0;
+    for (uint32_t i = 0; i < keys; i++) {
+        sum += pow(i + 1, -skew);
+        cumulated[i] = sum;
+    }
+    return cumulated;
+}
+
+uint32_t zipf_next(const double *cumulated, uint32_t keys, uint64_t *seed) {
+    double wanted = (double)(random_next(seed) >> 11) * 0x1p-53 * cumulated[keys - 1];
+    uint32_t low = 0, high = keys - 1;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (cumulated[middle] > wanted) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    return low;
+}
+
 size_t key_of(char key[BENCH_KEY_SIZE], uint64_t i) {
     memcpy(key, "key-", 4);
     for (int at = BENCH_KEY_SIZE - 1; at >= 4; at--) {

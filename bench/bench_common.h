@@ -32,6 +32,10 @@ uint64_t random_next(uint64_t *state);
 void shuffle(size_t *order, size_t first, size_t count, uint64_t seed); /* the numbers from `first` on, mixed */
 void random_fill(void *buffer, size_t size, uint64_t seed);
 
+/* Zipf: the cumulated probabilities of the ranks, to be freed, and a rank drawn by them. */
+double *zipf_new(uint32_t keys, double skew);
+uint32_t zipf_next(const double *cumulated, uint32_t keys, uint64_t *seed);
+
 /* "key-" and 12 digits, without an end mark; returns 16. i < 10^12 */
 #define BENCH_KEY_SIZE 16
 size_t key_of(char key[BENCH_KEY_SIZE], uint64_t i);
