@@ -6,6 +6,7 @@
 #include "src/base/status.h"
 
 #define RATIO_DEFAULT 0.2
+#define HOLES_RATIO (1.0 / 128)          /* of a segment: what holes are punched for without being asked */
 #define PACE_BYTES ((uint64_t)256 << 10) /* between two looks at the clock and the callback */
 #define ROUNDS_FULL 3u
 #define SEAL_BYTES ((uint64_t)1 << 20) /* a smaller active segment is not worth a file */
@@ -164,18 +165,20 @@ int cairn_compact(cairn *store, const cairn_compact_options *options, cairn_comp
 
 /* ---- By the store itself ---- */
 
-/* Until there is less garbage than at the start of it, or nothing more to gain. */
+/* What needs no copy, at once; the rest until there is less garbage than at the start of it, or nothing more to gain.
+ */
 static int work_off(compaction *c, cairn_error *error) {
     cairn *store = c->store;
     bool damaged = false, more = true;
-    int rc = vlog_seal_active(store->log, SEAL_BYTES, 0.5, error);
-    atomic_store(&store->collecting, rc == CAIRN_OK);
-    for (store_space s = store_space_get(store); rc == CAIRN_OK && more && s.garbage > s.start;
-         s = store_space_get(store)) {
+    uint64_t gained = 0;
+    store_space s = store_space_get(store);
+    atomic_store(&store->collecting, s.garbage > s.start);
+    int rc = s.garbage > s.start ? vlog_seal_active(store->log, SEAL_BYTES, RATIO_DEFAULT, error) : CAIRN_OK;
+    if (rc == CAIRN_OK) rc = holes_punch(c, HOLES_RATIO, UINT64_MAX, &gained, error);
+    for (s = store_space_get(store); rc == CAIRN_OK && more && s.garbage > s.start; s = store_space_get(store)) {
         victims v = {0};
-        uint64_t freed = c->result.bytes_freed, enough = s.garbage - s.start + s.start / 8, gained = 0;
-        rc = holes_punch(c, 0, enough, &gained, error);
-        if (rc == CAIRN_OK && gained < enough) rc = victims_by_benefit(store, enough - gained, &v, error);
+        uint64_t freed = c->result.bytes_freed;
+        rc = victims_by_benefit(store, s.garbage - s.start + s.start / 8, &v, error);
         if (rc == CAIRN_OK) rc = empty_all(c, &v, &damaged, error);
         if (rc == CAIRN_OK) rc = store_reclaim(store, &c->result.bytes_freed, error);
         more = c->result.bytes_freed > freed;
@@ -185,17 +188,20 @@ static int work_off(compaction *c, cairn_error *error) {
     return rc;
 }
 
-void store_compact_in_background(cairn *store) {
+bool store_compact_in_background(cairn *store) {
     compaction c = {.store = store, .in_background = true};
     cairn_error error;
-    if (vlog_failed(store->log)) return;
+    if (vlog_failed(store->log)) return true;
     os_mutex_lock(&store->compact_lock);
+    store_space_look(store);
     c.began_ns = now_ns(store);
     int rc = work_off(&c, &error);
     atomic_store(&store->collecting, false);
+    store_space_looked(store);
     os_mutex_unlock(&store->compact_lock);
-    store_space_settled(store);
     if (rc != CAIRN_OK && rc != CAIRN_CANCELLED) {
         store_say(store, CAIRN_LOG_ERROR, "compaction in the background: %s", error.message);
     }
+    store_space s = store_space_get(store);
+    return s.garbage <= s.start;
 }

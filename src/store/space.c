@@ -37,13 +37,16 @@ store_space store_space_get(cairn *store) {
         .garbage = dead - min_u64(dead, pinned), .start = share - share / 8 + slack / 2, .limit = share + slack};
 }
 
-void store_space_settled(cairn *store) { atomic_store(&store->space_looked_at, dead_bytes(store)); }
+void store_space_look(cairn *store) { atomic_store(&store->space_looked_at, dead_bytes(store)); }
+
+void store_space_looked(cairn *store) {
+    uint64_t dead = dead_bytes(store);
+    if (dead < atomic_load(&store->space_looked_at)) atomic_store(&store->space_looked_at, dead);
+}
 
 bool store_space_is_due(cairn *store) {
     uint64_t dead = dead_bytes(store);
     if (dead < atomic_load(&store->space_looked_at) + LOOK_STEP) return false;
-    store_space s = store_space_get(store);
-    if (s.garbage <= s.start) return false;
     atomic_store(&store->space_looked_at, dead);
     return true;
 }

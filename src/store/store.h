@@ -336,17 +336,18 @@ void store_reclaim_release(cairn *store); /* at the end */
 
 /* ---- compact.c ---- */
 
-/* Compacts until there is no more garbage than the bound of the space allows, at a gentle pace. For the store's own
- * thread. */
-void store_compact_in_background(cairn *store);
+/* Gives back what needs no copy, and compacts until there is no more garbage than the bound of the space allows, at a
+ * gentle pace. For the store's own thread. false: more is left than should be. */
+bool store_compact_in_background(cairn *store);
 
 /* ---- space.c ---- */
 
-/* There is more garbage than there should be, or much more than when this was last asked and answered yes. */
+/* There is more garbage than when this last said yes, or was last looked after. */
 bool store_space_is_due(cairn *store);
 /* Holds a writer of so many bytes up when garbage comes faster than it is collected, so that the bound holds: the more
  * the nearer it is, up to some milliseconds a call. Not for what is pinned, nor when nothing can be collected. */
 void store_space_brake(cairn *store, uint64_t bytes);
-void store_space_settled(cairn *store); /* nothing more is to be gained for now */
+void store_space_look(cairn *store);                 /* it is about to be looked after, and ... */
+void store_space_looked(cairn *store); /* ... was */ /* nothing more is to be gained for now */
 
 #endif

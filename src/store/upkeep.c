@@ -8,6 +8,9 @@
 #define KEEP_STEP_BYTES ((uint64_t)1 << 20) /* appended bytes between two looks at the segments */
 #define EXPIRE_EVERY_MS 1000u               /* expired keys count for so long at most */
 #define EXPIRE_AT_ONCE 64u                  /* by a put, where there are no threads */
+#define COMPACT_AFTER_MS 100u               /* after the news that there is garbage */
+#define COMPACT_AGAIN_MS 1000u /* where some is left that was held; then twice as long each time, up to ... */
+#define COMPACT_AGAIN_MS_MAX 60000u
 
 static void complain(cairn *store, const char *what, const cairn_error *error) {
     store_say(store, CAIRN_LOG_ERROR, "%s: %s", what, error->message);
@@ -83,20 +86,29 @@ static void *run_keeper(void *arg) {
     return NULL;
 }
 
+/* Looks at once after the opening; then when it is told that there is more garbage, and now and then as long as there
+ * is more than should be: what holds it may have gone. */
 static void *run_compactor(void *arg) {
     cairn *store = arg;
     store_upkeep *u = &store->upkeep;
+    uint64_t again_ms = 0;
     os_mutex_lock(&u->lock);
+    u->compact_wanted = true;
     while (!u->stop) {
-        if (!u->compact_wanted) {
+        if (!u->compact_wanted && again_ms == 0) {
             os_cond_wait(&u->wake_compactor, &u->lock);
             continue;
         }
+        /* More is likely to come; and one look serves for all of it. */
+        os_cond_wait_ms(&u->wake_compactor, &u->lock, u->compact_wanted ? COMPACT_AFTER_MS : again_ms);
+        bool told = u->compact_wanted;
         u->compact_wanted = false;
         atomic_store(&u->compact_signalled, false);
+        if (u->stop) break;
         os_mutex_unlock(&u->lock);
-        store_compact_in_background(store);
+        bool settled = store_compact_in_background(store);
         os_mutex_lock(&u->lock);
+        again_ms = settled ? 0 : told ? COMPACT_AGAIN_MS : min_u64(2 * again_ms, COMPACT_AGAIN_MS_MAX);
     }
     os_mutex_unlock(&u->lock);
     return NULL;
