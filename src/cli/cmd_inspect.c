@@ -84,6 +84,7 @@ static void print_json(const cairn_stats *s) {
     json_number(&object, "expiring_keys", s->expiring_keys);
     json_number(&object, "snapshots", s->snapshots);
     json_number(&object, "snapshot_age_ms", s->snapshot_age_ms);
+    json_number(&object, "scans", s->scans);
     json_number(&object, "segments", s->segments);
     json_number(&object, "streams", s->streams);
     json_number(&object, "replay_bytes", s->replay_bytes);
@@ -117,6 +118,7 @@ static void print_table(const cairn_stats *s) {
     print_count("expiring_keys", s->expiring_keys);
     print_count("snapshots", s->snapshots);
     print_count("snapshot_age_ms", s->snapshot_age_ms);
+    print_count("scans", s->scans);
     print_count("segments", s->segments);
     print_count("streams", s->streams);
     print_bytes("replay_bytes", s->replay_bytes);

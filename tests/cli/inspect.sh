@@ -19,10 +19,12 @@ json 'length == 1 and .[0].keys == 3 and .[0].index_bytes > 0 and .[0].segments 
     and .[0].index_bytes_per_key > 0 and (.[0] | has("live_bytes") and has("dead_bytes") and has("pinned_bytes")
     and has("allocated_bytes") and has("cache_bytes") and has("replay_bytes") and has("replay_records")
     and has("checkpoint_age_ms") and has("streams") and has("cache_hits") and has("cache_misses")
-    and has("expiring_keys") and has("snapshots") and has("snapshot_age_ms"))'
+    and has("expiring_keys") and has("snapshots") and has("snapshot_age_ms")
+    and has("scans"))'
 exits 0 stats "$store"
 for field in keys live_bytes dead_bytes pinned_bytes allocated_bytes index_bytes index_bytes_per_key cache_bytes cache_hits \
-    cache_misses expiring_keys snapshots snapshot_age_ms segments streams replay_bytes replay_records checkpoint_age_ms; do
+    cache_misses expiring_keys snapshots snapshot_age_ms scans segments streams replay_bytes replay_records \
+    checkpoint_age_ms; do
     grep -qE "^$field +[0-9n]" "$out" || fail "stats does not tell $field"
 done
 grep -qx 'keys  *3' "$out" || fail 'stats counts other than 3 keys'
