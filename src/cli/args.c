@@ -42,6 +42,11 @@ static const option_spec specs[OPT_COUNT] = {
     [OPT_SIZES] = {"sizes", 0, NULL, "print keys and sizes of the values"},
     [OPT_VALUES] = {"values", 0, NULL, "print keys, lengths and the values"},
     [OPT_DICTIONARY] = {"dictionary", 0, "BYTES", "the most that the dictionary takes (default 112640)"},
+    [OPT_FULL] = {"full", 0, NULL, "all garbage, however little of it a segment has"},
+    [OPT_MIN_GARBAGE] = {"min-garbage", 0, "R",
+                         "only segments with at least that share of garbage (0 to 1; default 0.2)"},
+    [OPT_RATE] = {"rate", 0, "BYTES/S", "read at most so much a second; k, M, G are powers of 1024"},
+    [OPT_DRY_RUN] = {"dry-run", 0, NULL, "only say what would be done"},
 };
 
 typedef struct parser {
@@ -213,4 +218,29 @@ bool parse_seconds(const char *text, uint64_t *milliseconds) {
         fraction *= 10;
     }
     return !__builtin_add_overflow(*milliseconds, fraction, milliseconds);
+}
+
+bool parse_bytes(const char *text, uint64_t *bytes) {
+    size_t digits = strspn(text, "0123456789");
+    const char *suffix = text + digits, *units = "kMG";
+    uint64_t number = 0, unit = 1;
+    if (!parse_u64(text, digits, &number)) return false;
+    if (suffix[0] != '\0') {
+        const char *at = strchr(units, suffix[0]);
+        if (at == NULL || suffix[1] != '\0') return false;
+        unit = (uint64_t)1 << (10 * (at - units + 1));
+    }
+    return !__builtin_mul_overflow(number, unit, bytes);
+}
+
+bool parse_share(const char *text, double *share) {
+    size_t whole = strspn(text, "0123456789"), end = whole;
+    if (text[whole] == '.') {
+        size_t decimals = strspn(text + whole + 1, "0123456789");
+        if (decimals == 0) return false;
+        end += 1 + decimals;
+    }
+    if (whole == 0 || text[end] != '\0') return false;
+    *share = strtod(text, NULL);
+    return *share <= 1;
 }

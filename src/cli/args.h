@@ -40,6 +40,10 @@ typedef enum option_id {
     OPT_SIZES,
     OPT_VALUES,
     OPT_DICTIONARY,
+    OPT_FULL,
+    OPT_MIN_GARBAGE,
+    OPT_RATE,
+    OPT_DRY_RUN,
     OPT_COUNT
 } option_id;
 
@@ -84,5 +88,11 @@ bool parse_range(const char *text, uint64_t *offset, uint64_t *length);
 
 /* Seconds, with up to three decimals, as milliseconds. */
 bool parse_seconds(const char *text, uint64_t *milliseconds);
+
+/* A number of bytes; k, M or G behind it multiplies by 2^10, 2^20 or 2^30. */
+bool parse_bytes(const char *text, uint64_t *bytes);
+
+/* 0 to 1 in digits, with a point between digits or none: "1", "0.25". */
+bool parse_share(const char *text, double *share);
 
 #endif

@@ -37,6 +37,8 @@ static const command commands[] = {
      command_get_tree},
     {"train", "", "make a dictionary from small values, by which later ones compress better", 1, 1, BIT(OPT_DICTIONARY),
      command_train},
+    {"compact", "", "give the space of overwritten and deleted values back", 1, 1,
+     BIT(OPT_FULL) | BIT(OPT_MIN_GARBAGE) | BIT(OPT_RATE) | BIT(OPT_DRY_RUN), command_compact},
     {"verify", "", "read and check everything; exit 5 on damage", 1, 1, 0, command_verify},
     {"stats", "", "print what the store holds and takes", 1, 1, 0, command_stats},
 };

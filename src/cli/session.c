@@ -18,6 +18,7 @@ static int compression_options(const arguments *args, cairn_options *options) {
 int session_open(const arguments *args, session_access access, cairn **store) {
     cairn_options options = session_options();
     options.read_only = access == SESSION_READ;
+    options.no_background = access == SESSION_UPKEEP;
     int exit_code = compression_options(args, &options);
     if (exit_code != EXIT_OK) return exit_code;
     cairn_error error = {0};

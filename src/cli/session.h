@@ -7,7 +7,9 @@
 #include "src/cli/args.h"
 #include "src/cli/output.h"
 
-typedef enum session_access { SESSION_READ, SESSION_WRITE } session_access;
+/* SESSION_UPKEEP writes too, but the store does nothing by itself meanwhile: all of it is the command's to do, at its
+ * rate and in its figures. */
+typedef enum session_access { SESSION_READ, SESSION_WRITE, SESSION_UPKEEP } session_access;
 
 /* Opens the store that the command's first operand names, for compressed values with --compress; never makes one.
  * Signals wait until it is open. */

@@ -50,10 +50,12 @@ exits 2 put "$store" k /dev/null extra
 exits 2 delete "$store"
 exits 2 stat "$store"
 exits 2 put-tree "$store"
+exits 2 compact
+exits 2 compact "$store" extra
 exits 2 get "$store" k --no-such-option
 complains --no-such-option
 exits 2 get "$store" k -x
-for unknown in compact salvage backup import export bench; do
+for unknown in salvage backup import export bench; do
     exits 2 "$unknown" "$store" x
     complains "$unknown"
 done
@@ -75,7 +77,7 @@ complains "$dir/missing"
 for command in get stat delete; do
     exits 4 "$command" "$dir/missing" k
 done
-for command in verify stats scan train; do
+for command in verify stats scan train compact; do
     exits 4 "$command" "$dir/missing"
 done
 exits 4 put-tree "$dir/missing" "$dir"

@@ -63,6 +63,8 @@ exits 2 delete "$store" --prefix k
 exits 2 get "$store" k --compress=1
 exits 2 train "$store" --compress
 exits 2 put "$store" k "$dir/value" --dictionary=4096
+exits 2 train "$store" --full
+exits 2 verify "$store" --rate=1
 exits 2 put-tree "$store" "$dir" --if-absent
 exits 2 get "$store" k --progress=sometimes
 complains sometimes
@@ -92,10 +94,10 @@ done
 exits 0 --version
 grep -qE '^cairn [0-9]+\.[0-9]+\.[0-9]+$' "$out" || fail 'no version'
 exits 0 --help
-for command in init put get delete stat scan put-tree get-tree train verify stats; do
+for command in init put get delete stat scan put-tree get-tree train compact verify stats; do
     grep -q "^  $command " "$out" || fail "help does not tell of $command"
 done
-for command in init put get delete stat scan put-tree get-tree train verify stats; do
+for command in init put get delete stat scan put-tree get-tree train compact verify stats; do
     exits 0 "$command" --help
     grep -q "^usage: cairn $command STORE" "$out" || fail "no help for $command"
     silent

@@ -3,7 +3,7 @@
 
 _cairn() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
-    local commands='init put get delete stat scan put-tree get-tree train verify stats'
+    local commands='init put get delete stat scan put-tree get-tree train compact verify stats'
     local global='--json -z --key-enc= --quiet --verbose --progress= --help --version'
     local command='' operands=0 position word options=''
     COMPREPLY=()
@@ -28,7 +28,8 @@ _cairn() {
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
         return
         ;;
-    --if-version | --ttl | --range | --prefix | --from | --after | --to | --before | --like | --limit | --dictionary)
+    --if-version | --ttl | --range | --prefix | --from | --after | --to | --before | --like | --limit | --dictionary | \
+        --min-garbage | --rate)
         return
         ;;
     --compress) # whose value follows "=" only
@@ -41,7 +42,7 @@ _cairn() {
         word=${COMP_WORDS[position]}
         case $word in
         -o | --output | --key-enc | --progress | --if-version | --ttl | --range | --prefix | --from | --after | --to | \
-            --before | --like | --limit | --dictionary)
+            --before | --like | --limit | --dictionary | --min-garbage | --rate)
             [[ ${COMP_WORDS[position + 1]} == = ]] && ((position++))
             ((position++))
             ;;
@@ -66,6 +67,7 @@ _cairn() {
         put-tree) options='--prefix= --sync --ttl= --compress' ;;
         get-tree) options='--prefix=' ;;
         train) options='--dictionary=' ;;
+        compact) options='--full --min-garbage= --rate= --dry-run' ;;
         esac
         mapfile -t COMPREPLY < <(compgen -W "$options $global" -- "$current")
         [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *= ]] && compopt -o nospace
