@@ -299,7 +299,7 @@ typedef struct cairn_compact_result {
     uint32_t struct_size;
     uint64_t bytes_scanned; /* of segments that were emptied, or looked at */
     uint64_t bytes_moved;   /* written again */
-    uint64_t bytes_freed;   /* of files that were removed */
+    uint64_t bytes_freed;   /* of files that were removed, and of holes in those that stay */
 } cairn_compact_result;
 /* Gives dead space back: segments without anything live go, of others the live records are moved together. Also what
  * the store's own thread would do, at once. Reads, writes, snapshots and scans go on; what they hold stays until the

@@ -8,6 +8,7 @@
 #define RATIO_DEFAULT 0.2
 #define HOLES_RATIO (1.0 / 128)          /* of a segment: what holes are punched for without being asked */
 #define PACE_BYTES ((uint64_t)256 << 10) /* between two looks at the clock and the callback */
+#define NAP_US_MAX 100000u
 #define ROUNDS_FULL 3u
 #define SEAL_BYTES ((uint64_t)1 << 20) /* a smaller active segment is not worth a file */
 
@@ -15,11 +16,25 @@
 
 static uint64_t now_ns(const cairn *store) { return store->os->monotonic_ns(store->os); }
 
-static void keep_to_rate(compaction *c) {
+static int tell(compaction *c, cairn_error *error) {
+    if (c->progress.total < c->progress.done) c->progress.total = c->progress.done;
+    if (c->options.progress == NULL || c->options.progress(&c->progress, c->options.ctx) == 0) return CAIRN_OK;
+    return status_set(error, CAIRN_CANCELLED, "the compaction was cancelled");
+}
+
+/* Naps until what was looked at so far is due, and asks meanwhile. */
+static int keep_to_rate(compaction *c, cairn_error *error) {
     uint64_t rate = c->options.bytes_per_second;
-    uint64_t due = rate == 0 ? 0 : (uint64_t)((double)c->paced / (double)rate * 1e9);
-    uint64_t elapsed = now_ns(c->store) - c->began_ns;
-    if (due > elapsed) os_nap_us(min_u64(due - elapsed, 1000000000u) / 1000);
+    uint64_t due_us = rate == 0 ? 0 : (uint64_t)((double)c->paced / (double)rate * 1e6);
+    uint64_t elapsed_us = (now_ns(c->store) - c->began_ns) / 1000;
+    int rc = CAIRN_OK;
+    while (rc == CAIRN_OK && due_us > elapsed_us) {
+        uint64_t nap = min_u64(due_us - elapsed_us, NAP_US_MAX);
+        os_nap_us(nap);
+        elapsed_us += nap;
+        rc = tell(c, error);
+    }
+    return rc;
 }
 
 /* Every second moment belongs to the others, as long as the bound is not near. */
@@ -40,10 +55,8 @@ int compaction_advance(compaction *c, uint64_t bytes, cairn_error *error) {
         be_gentle(c);
         return CAIRN_OK;
     }
-    keep_to_rate(c);
-    if (c->progress.total < c->progress.done) c->progress.total = c->progress.done;
-    if (c->options.progress == NULL || c->options.progress(&c->progress, c->options.ctx) == 0) return CAIRN_OK;
-    return status_set(error, CAIRN_CANCELLED, "the compaction was cancelled");
+    int rc = keep_to_rate(c, error);
+    return rc == CAIRN_OK ? tell(c, error) : rc;
 }
 
 /* ---- Units ---- */
@@ -59,10 +72,12 @@ static size_t unit_size(const victims *v, size_t from, uint64_t target) {
     return count;
 }
 
-/* What was emptied is removed before the disk gets full of it; each time costs a checkpoint. */
-static bool should_reclaim(cairn *store, uint64_t waiting) {
+/* What was emptied is removed before there is much of it, because until then it counts twice; each time costs a
+ * checkpoint. */
+static bool should_reclaim(const compaction *c, uint64_t waiting) {
+    const cairn *store = c->store;
     uint64_t target = vlog_segment_target(store->log), left = UINT64_MAX;
-    if (waiting >= 4 * target + 20 * checkpoint_cost(store->index)) return true;
+    if (waiting >= (c->in_background ? 1 : 4) * target + 20 * checkpoint_cost(store->index)) return true;
     return os_dir_free_bytes(store->dir, &left) == 0 && left < 2 * target;
 }
 
@@ -83,7 +98,7 @@ static int empty_all(compaction *c, const victims *v, bool *damaged, cairn_error
             waiting += v->list[i].bytes;
         }
         from += count;
-        if (rc == CAIRN_OK && from < v->count && should_reclaim(store, waiting)) {
+        if (rc == CAIRN_OK && from < v->count && should_reclaim(c, waiting)) {
             rc = store_reclaim(store, &c->result.bytes_freed, error);
             waiting = 0;
         }
@@ -104,9 +119,11 @@ static int check_options(cairn_compact_options *o, cairn_error *error) {
 
 static void count_only(compaction *c, const victims *v) {
     for (size_t i = 0; i < v->count; i++) {
-        c->result.bytes_scanned += v->list[i].bytes;
-        if (!space_is_for_holes(c->store, &v->list[i])) c->result.bytes_moved += v->list[i].live;
-        c->result.bytes_freed += v->list[i].bytes - min_u64(v->list[i].bytes, v->list[i].live);
+        const vlog_space *s = &v->list[i];
+        bool holes = space_is_for_holes(c->store, s);
+        c->result.bytes_scanned += s->bytes;
+        c->result.bytes_moved += holes ? 0 : s->live;
+        c->result.bytes_freed += holes ? space_garbage(s) : s->bytes;
     }
 }
 
@@ -133,6 +150,7 @@ static int run_round(compaction *c, bool *damaged, bool *more, cairn_error *erro
 static int run(compaction *c, cairn_error *error) {
     bool damaged = false, more = true;
     cairn_error why;
+    if (!c->options.dry_run) (void)store_expire(c->store, SIZE_MAX); /* what expired is garbage */
     int rc = c->options.dry_run ? CAIRN_OK : vlog_sync(c->store->log, vlog_appended_place(c->store->log), &why);
     if (rc == CAIRN_OK && !c->options.dry_run) {
         rc = vlog_seal_active(c->store->log, c->options.full ? 1 : SEAL_BYTES, c->options.min_garbage_ratio, &why);
@@ -172,7 +190,6 @@ static int work_off(compaction *c, cairn_error *error) {
     bool damaged = false, more = true;
     uint64_t gained = 0;
     store_space s = store_space_get(store);
-    atomic_store(&store->collecting, s.garbage > s.start);
     int rc = s.garbage > s.start ? vlog_seal_active(store->log, SEAL_BYTES, RATIO_DEFAULT, error) : CAIRN_OK;
     if (rc == CAIRN_OK) rc = holes_punch(c, HOLES_RATIO, UINT64_MAX, &gained, error);
     for (s = store_space_get(store); rc == CAIRN_OK && more && s.garbage > s.start; s = store_space_get(store)) {
@@ -182,7 +199,6 @@ static int work_off(compaction *c, cairn_error *error) {
         if (rc == CAIRN_OK) rc = empty_all(c, &v, &damaged, error);
         if (rc == CAIRN_OK) rc = store_reclaim(store, &c->result.bytes_freed, error);
         more = c->result.bytes_freed > freed;
-        atomic_store(&store->collecting, more);
         victims_release(&v);
     }
     return rc;
@@ -196,7 +212,7 @@ bool store_compact_in_background(cairn *store) {
     store_space_look(store);
     c.began_ns = now_ns(store);
     int rc = work_off(&c, &error);
-    atomic_store(&store->collecting, false);
+    atomic_store(&store->stuck, c.result.bytes_freed == 0);
     store_space_looked(store);
     os_mutex_unlock(&store->compact_lock);
     if (rc != CAIRN_OK && rc != CAIRN_CANCELLED) {

@@ -34,7 +34,7 @@ store_space store_space_get(cairn *store) {
     uint64_t slack = max_u64(SLACK_MIN, 2 * vlog_segment_target(store->log));
     uint64_t share = (uint64_t)((amp - 1) * (double)(live + pinned));
     return (store_space){
-        .garbage = dead - min_u64(dead, pinned), .start = share - share / 8 + slack / 2, .limit = share + slack};
+        .garbage = dead - min_u64(dead, pinned), .start = share - share / 4 + slack / 4, .limit = share + slack};
 }
 
 void store_space_look(cairn *store) { atomic_store(&store->space_looked_at, dead_bytes(store)); }
@@ -55,7 +55,7 @@ bool store_space_is_due(cairn *store) {
 #define BRAKE_NS_MAX 20000000.0
 
 void store_space_brake(cairn *store, uint64_t bytes) {
-    if (!atomic_load_explicit(&store->collecting, memory_order_relaxed)) return;
+    if (atomic_load_explicit(&store->stuck, memory_order_relaxed)) return;
     store_space s = store_space_get(store);
     uint64_t from = s.limit - (s.limit - s.start) / 3;
     if (s.garbage <= from) return;
