@@ -210,9 +210,10 @@ bool store_compact_in_background(cairn *store) {
     if (vlog_failed(store->log)) return true;
     os_mutex_lock(&store->compact_lock);
     store_space_look(store);
+    store_space before = store_space_get(store);
     c.began_ns = now_ns(store);
     int rc = work_off(&c, &error);
-    atomic_store(&store->stuck, c.result.bytes_freed == 0);
+    atomic_store(&store->stuck, before.garbage > before.start && c.result.bytes_freed == 0);
     store_space_looked(store);
     os_mutex_unlock(&store->compact_lock);
     if (rc != CAIRN_OK && rc != CAIRN_CANCELLED) {
