@@ -213,7 +213,8 @@ bool store_compact_in_background(cairn *store) {
     store_space before = store_space_get(store);
     c.began_ns = now_ns(store);
     int rc = work_off(&c, &error);
-    atomic_store(&store->stuck, before.garbage > before.start && c.result.bytes_freed == 0);
+    bool in_vain = before.garbage > before.start && c.result.bytes_freed == 0;
+    atomic_store(&store->in_vain, in_vain ? atomic_load(&store->in_vain) + 1 : 0);
     store_space_looked(store);
     os_mutex_unlock(&store->compact_lock);
     if (rc != CAIRN_OK && rc != CAIRN_CANCELLED) {

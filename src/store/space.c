@@ -53,9 +53,10 @@ bool store_space_is_due(cairn *store) {
 
 #define BRAKE_NS_A_BYTE 10u /* at the bound: 100 MB/s */
 #define BRAKE_NS_MAX 20000000.0
+#define IN_VAIN_MAX 3u /* looks: then something is held, and waiting does not help */
 
 void store_space_brake(cairn *store, uint64_t bytes) {
-    if (atomic_load_explicit(&store->stuck, memory_order_relaxed)) return;
+    if (atomic_load_explicit(&store->in_vain, memory_order_relaxed) >= IN_VAIN_MAX) return;
     store_space s = store_space_get(store);
     uint64_t from = s.limit - (s.limit - s.start) / 3;
     if (s.garbage <= from) return;

@@ -97,7 +97,7 @@ struct cairn {
     struct drained *drained;          /* compact_lock: units whose segments wait to be removed */
     uint64_t drained_last;            /* compact_lock: their numbers count up */
     atomic_bool no_holes;             /* the file system cannot punch any */
-    atomic_bool stuck;                /* the store's own thread looked last and gained nothing: something is held */
+    atomic_uint in_vain;              /* last looks of the store's own thread at much garbage that gained nothing */
     _Atomic uint64_t space_looked_at; /* garbage when the compactor was last told, or found nothing to do */
 
     os_mutex checkpoint_lock;
