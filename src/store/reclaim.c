@@ -121,8 +121,8 @@ static int remove_units(cairn *store, const drained *list, uint64_t *freed, cair
             segments[count++] = d->segments[i];
         }
     }
-    int rc =
-        vlog_remove(store->log, segments, count, vlog_reclaim_epoch(store->log) + 1, wait_readers, store, freed, error);
+    int rc = vlog_remove(store->log, segments, count, atomic_load(&store->checkpoint_epoch), wait_readers, store, freed,
+                         error);
     free(segments);
     return rc;
 }

@@ -99,6 +99,7 @@ struct cairn {
 
     os_mutex checkpoint_lock;
     checkpoint *checkpoint;              /* checkpoint_lock; NULL once it must not be used any more */
+    _Atomic uint64_t checkpoint_epoch;   /* of the newest one; each has a higher one than all before it */
     _Atomic uint64_t covered_place;      /* replay would begin here */
     _Atomic uint64_t covered_bytes;      /* appended bytes at that moment, minus what was replayed at open */
     _Atomic uint64_t checkpoint_time_ms; /* 0: there is none */

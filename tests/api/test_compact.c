@@ -297,6 +297,40 @@ static void a_batch_over_many_segments_survives_whichever_of_them_go(void **stat
     }
 }
 
+/* ---- The checkpoint ---- */
+
+typedef struct saved_file {
+    const char *name;
+    uint8_t *bytes;
+    size_t size;
+} saved_file;
+
+static void an_older_checkpoint_that_is_put_back_is_not_used(void **state) {
+    sim_box *b = *state;
+    saved_file files[2] = {{.name = "CHECKPOINT"}, {.name = "CHECKPOINT.DATA"}};
+    put_bulk(b, "a", 0, 8);
+    assert_int_equal(cairn_checkpoint(b->store, NULL), CAIRN_OK);
+    for (size_t i = 0; i < 2; i++) {
+        files[i].bytes = sim_file_read(b->disk, SIM_BOX_STORE, files[i].name, &files[i].size);
+        assert_non_null(files[i].bytes);
+    }
+    delete_bulk(b, "a", 0, 4);
+    put_text(b->store, "new", "n", 1);
+    compact_all(b);
+    sim_cut_at(b->disk, sim_operations(b->disk)); /* no checkpoint of a close */
+    sim_box_kill(b);
+    sim_box_close(b);
+    for (size_t i = 0; i < 2; i++) {
+        sim_file_write(b->disk, SIM_BOX_STORE, files[i].name, files[i].bytes, files[i].size);
+        free(files[i].bytes);
+    }
+    sim_box_open(b);
+    expect_bulk(b, "a", 4, 8);
+    expect_absent(b->store, "a0");
+    expect_text(b->store, "new", "n");
+    assert_int_equal(verify_damage(b->store), 0);
+}
+
 /* ---- What is held open ---- */
 
 static void a_reader_and_a_view_keep_what_they_see(void **state) {
@@ -405,6 +439,7 @@ int main(void) {
         TEST(a_deletion_goes_with_the_last_older_value),
         TEST(what_expires_between_two_compactions_is_gone_also_in_a_rebuilt_index),
         TEST(a_batch_over_many_segments_survives_whichever_of_them_go),
+        TEST(an_older_checkpoint_that_is_put_back_is_not_used),
         TEST(a_reader_and_a_view_keep_what_they_see),
         TEST(a_value_file_stays_while_a_reader_snapshot_or_scan_may_read_it),
         TEST(snapshots_see_through_compactions_what_they_saw_before),
