@@ -389,6 +389,8 @@ static int unlist(vlog *log, segment *const *segments, size_t count, uint64_t re
     if (rows == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory to remove segments");
     os_mutex_lock(&log->manifest_lock);
     uint64_t reclaimed = m->reclaimed_place, old_epoch = m->reclaim_epoch, features = m->features;
+    uint64_t next_granule = m->next_granule;
+    manifest_keep_addresses(m);
     for (size_t i = 0; i < count; i++) {
         rows[i] = *manifest_find(m, segments[i]->id);
         if (!segments[i]->compacted) m->reclaimed_place = max_u64(m->reclaimed_place, segments[i]->end_place);
@@ -404,6 +406,7 @@ static int unlist(vlog *log, segment *const *segments, size_t count, uint64_t re
         m->reclaim_epoch = old_epoch;
         m->reclaimed_place = reclaimed;
         m->features = features;
+        m->next_granule = next_granule;
     }
     os_mutex_unlock(&log->manifest_lock);
     free(rows);

@@ -262,6 +262,19 @@ static void what_expires_between_two_compactions_is_gone_also_in_a_rebuilt_index
     }
 }
 
+static void an_expiry_of_a_removed_segment_takes_nothing_that_came_later(void **state) {
+    sim_box *b = *state;
+    put_for(b->store, "k", "short", 5, 1000);
+    delete_text(b->store, "k");
+    compact_all(b);
+    put_for(b->store, "k", "later", 5, 1000000); /* nothing else is there: where the first one was, if anywhere */
+    sim_clock_advance(b->disk, 2000);
+    assert_int_equal(stats_of(b->store).keys, 1);
+    expect_text(b->store, "k", "later");
+    put_text(b->store, "other", "o", 1);
+    expect_text(b->store, "k", "later");
+}
+
 /* ---- Batches ---- */
 
 static void commit_bulk(sim_box *b, const char *kind, unsigned count) {
@@ -438,6 +451,7 @@ int main(void) {
         TEST(a_deleted_key_does_not_come_back_in_whatever_order_segments_go),
         TEST(a_deletion_goes_with_the_last_older_value),
         TEST(what_expires_between_two_compactions_is_gone_also_in_a_rebuilt_index),
+        TEST(an_expiry_of_a_removed_segment_takes_nothing_that_came_later),
         TEST(a_batch_over_many_segments_survives_whichever_of_them_go),
         TEST(an_older_checkpoint_that_is_put_back_is_not_used),
         TEST(a_reader_and_a_view_keep_what_they_see),
