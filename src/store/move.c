@@ -77,6 +77,7 @@ static int collect_all(unit *u, cairn_error *error) {
             rc = collect(u, &c.entry, error);
         }
         entry_cursor_close(&c);
+        if (rc == CAIRN_CORRUPT) vlog_spoil(u->segments[i]);
     }
     tombstones_settle(&u->dead);
     return rc;

@@ -344,6 +344,33 @@ static void an_older_checkpoint_that_is_put_back_is_not_used(void **state) {
     assert_int_equal(verify_damage(b->store), 0);
 }
 
+/* ---- Damage and errors ---- */
+
+static void a_moved_segment_of_another_size_keeps_no_other_from_being_emptied(void **state) {
+    sim_box *b = *state;
+    char names[16][SIM_NAME_SIZE];
+    put_bulk(b, "a", 0, 4);
+    delete_bulk(b, "a", 0, 1);
+    compact_all(b);
+    seal(b);
+    assert_int_equal(sim_names(b->disk, SIM_BOX_STORE, names, 16) > 0, 1);
+    char name[SIM_NAME_SIZE];
+    uint64_t offset;
+    sim_box_locate(b, ".seg", random_pool() + 1, BULK_BYTES, name, &offset);
+    delete_bulk(b, "a", 1, 2); /* some garbage in it */
+    put_text(b->store, "b", random_pool() + 9, BULK_BYTES);
+    delete_text(b->store, "b");
+    size_t size;
+    uint8_t *bytes = sim_file_read(b->disk, SIM_BOX_STORE, name, &size);
+    free(bytes);
+    assert_true(sim_file_resize(b->disk, SIM_BOX_STORE, name, size + 64));
+    cairn_compact_result r;
+    assert_int_equal(compact_with(b, (cairn_compact_options){.full = true}, &r), CAIRN_CORRUPT);
+    assert_true(r.bytes_freed >= BULK_BYTES);
+    assert_int_equal(compact_with(b, (cairn_compact_options){.full = true}, &r), CAIRN_OK);
+    expect_bulk(b, "a", 2, 4);
+}
+
 /* ---- What is held open ---- */
 
 static void a_reader_and_a_view_keep_what_they_see(void **state) {
@@ -454,6 +481,7 @@ int main(void) {
         TEST(an_expiry_of_a_removed_segment_takes_nothing_that_came_later),
         TEST(a_batch_over_many_segments_survives_whichever_of_them_go),
         TEST(an_older_checkpoint_that_is_put_back_is_not_used),
+        TEST(a_moved_segment_of_another_size_keeps_no_other_from_being_emptied),
         TEST(a_reader_and_a_view_keep_what_they_see),
         TEST(a_value_file_stays_while_a_reader_snapshot_or_scan_may_read_it),
         TEST(snapshots_see_through_compactions_what_they_saw_before),
