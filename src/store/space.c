@@ -51,14 +51,18 @@ static bool may_go(const cairn *store, const vlog_space *s, uint64_t replay_star
     return s->compacted || s->end_place <= replay_start;
 }
 
-/* The lowest number of a batch that has its COMMIT in the segment and may have parts before it; UINT64_MAX: none. */
+/* The lowest number of a batch that has its COMMIT in the segment and may have parts before it, or the lowest place of
+ * a part before it that one here stands for, and that would count again without it; UINT64_MAX: none. */
 static int first_batch(cairn *store, const vlog_space *s, uint64_t *batch, cairn_error *error) {
     entry_cursor c;
     *batch = UINT64_MAX;
     if (s->compacted) return CAIRN_OK;
     int rc = entry_cursor_open(&c, store->log, s->segment, error);
     while (rc == CAIRN_OK && (rc = entry_cursor_next(&c, error)) == 1) {
-        if (c.entry.type == RECORD_COMMIT && c.entry.batch < s->first_place) *batch = min_u64(*batch, c.entry.batch);
+        uint64_t needed = UINT64_MAX;
+        if (c.entry.type == RECORD_COMMIT) needed = c.entry.batch;
+        if (c.entry.replaces != 0) needed = c.entry.replaces;
+        if (needed < s->first_place) *batch = min_u64(*batch, needed);
         rc = CAIRN_OK;
     }
     entry_cursor_close(&c);
@@ -74,8 +78,8 @@ static int by_id(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* Of the first v->count, those go to the others that hold a COMMIT while parts of its batch would stay, with what it
- * was chosen for. In order of places, because each may keep the next one back. */
+/* Of the first v->count, those go to the others that hold a COMMIT while parts of its batch would stay, or a part that
+ * stands for one, with what it was chosen for. In order of places, because each may keep the next one back. */
 static int leave_out_commits(cairn *store, victims *v, cairn_error *error) {
     qsort(v->list, v->count, sizeof *v->list, by_id);
     size_t kept = 0;

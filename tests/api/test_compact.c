@@ -3,6 +3,7 @@
 #include "include/cairn.h"
 #include "src/base/check.h"
 #include "src/store/store.h"
+#include "tests/support/meanwhile.h"
 #include "tests/support/rung.h"
 #include "tests/support/sim_box.h"
 
@@ -310,6 +311,56 @@ static void a_batch_over_many_segments_survives_whichever_of_them_go(void **stat
     }
 }
 
+static void put_all_parts(void *ctx) {
+    sim_box *b = ctx;
+    for (unsigned i = 0; i < 8; i++) {
+        char key[16];
+        key_of(key, "p", i);
+        put_text(b->store, key, "meanwhile", 9);
+    }
+}
+
+/* Another thread puts every key of the batch while that is written, so each part is written again; and some of those
+ * go, while the first ones, which a reader keeps, and the COMMIT stay. */
+static void parts_that_were_written_again_stay_while_the_first_ones_do(void **state) {
+    sim_box *b = *state;
+    cairn_batch *batch;
+    cairn_reader *reader;
+    uint64_t versions[8];
+    put_text(b->store, "read", "r", 1);
+    assert_int_equal(cairn_batch_new(&batch), CAIRN_OK);
+    for (unsigned i = 0; i < 8; i++) {
+        char key[16];
+        key_of(key, "p", i);
+        assert_int_equal(cairn_batch_put(batch, key, strlen(key), random_pool() + i, BULK_BYTES), CAIRN_OK);
+    }
+    assert_int_equal(cairn_batch_put(batch, "file", 4, random_pool(), FILE_BYTES), CAIRN_OK);
+    meanwhile(b->disk, put_all_parts, b);
+    assert_int_equal(cairn_batch_commit(b->store, batch, NULL, NULL), CAIRN_OK);
+    meanwhile(b->disk, NULL, NULL);
+    cairn_batch_free(batch);
+    expect_bulk(b, "p", 0, 8);
+    seal(b);
+    assert_int_equal(cairn_reader_open(b->store, "read", 4, &reader, NULL), CAIRN_OK);
+    delete_bulk(b, "p", 4, 5);
+    for (unsigned i = 0; i < 8; i++) {
+        char key[16];
+        key_of(key, "p", i);
+        versions[i] = i == 4 ? 0 : version_of(b->store, key);
+    }
+    compact_all(b);
+    cairn_reader_close(reader);
+    sim_box_rebuild(b);
+    for (unsigned i = 0; i < 8; i++) {
+        char key[16];
+        key_of(key, "p", i);
+        if (i != 4) assert_int_equal(version_of(b->store, key), versions[i]);
+    }
+    expect_absent(b->store, "p4");
+    expect_bulk(b, "p", 0, 4);
+    expect_bulk(b, "p", 5, 8);
+}
+
 /* ---- The checkpoint ---- */
 
 typedef struct saved_file {
@@ -480,6 +531,7 @@ int main(void) {
         TEST(what_expires_between_two_compactions_is_gone_also_in_a_rebuilt_index),
         TEST(an_expiry_of_a_removed_segment_takes_nothing_that_came_later),
         TEST(a_batch_over_many_segments_survives_whichever_of_them_go),
+        TEST(parts_that_were_written_again_stay_while_the_first_ones_do),
         TEST(an_older_checkpoint_that_is_put_back_is_not_used),
         TEST(a_moved_segment_of_another_size_keeps_no_other_from_being_emptied),
         TEST(a_reader_and_a_view_keep_what_they_see),
