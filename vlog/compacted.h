@@ -15,6 +15,7 @@ typedef struct vlog_space {
     uint64_t live;       /* of these: what the index names */
     uint64_t kept, gaps; /* and tombstones and SKIPs, where compaction wrote it; else 0 */
     uint64_t footer_bytes, first_place, end_place, lowest_version;
+    uint64_t batch; /* the caller's, see src/store/compact.h */
     bool compacted;
     bool held;    /* a snapshot, reader or view needs something of it */
     bool spoiled; /* see vlog_spoil */

@@ -264,7 +264,7 @@ int compaction_empty(compaction *c, const victims *v, size_t from, size_t count,
     if (rc == CAIRN_OK) rc = collect_all(&u, error);
     if (rc == CAIRN_OK) rc = look_around(&u, error);
     if (rc == CAIRN_OK) rc = copy_all(&u, error);
-    if (rc == CAIRN_OK) rc = store_reclaim_later(c->store, u.segments, count, error);
+    if (rc == CAIRN_OK) rc = store_reclaim_later(c->store, &v->list[from], count, error);
     vlog_output_abandon(u.output);
     entry_merge_close(&u.merge);
     tombstones_release(&u.dead);

@@ -69,10 +69,6 @@ static int first_batch(cairn *store, const vlog_space *s, uint64_t *batch, cairn
     return rc;
 }
 
-static bool is_between(const vlog_space *s, uint64_t from, uint64_t to) {
-    return !s->compacted && s->end_place > from && s->first_place < to;
-}
-
 static int by_id(const void *a, const void *b) {
     uint64_t x = ((const vlog_space *)a)->id, y = ((const vlog_space *)b)->id;
     return (x > y) - (x < y);
@@ -95,9 +91,10 @@ static int leave_out_commits(cairn *store, victims *v, cairn_error *error) {
         }
         bool stays = rc == CAIRN_CORRUPT;
         for (size_t j = kept; !stays && batch != UINT64_MAX && j < v->all; j++) {
-            stays = j != i && is_between(&v->list[j], batch, candidate.first_place);
+            stays = j != i && space_is_between(&v->list[j], batch, candidate.first_place);
         }
         if (stays) continue;
+        candidate.batch = batch;
         v->list[i] = v->list[kept];
         v->list[kept++] = candidate;
     }

@@ -35,6 +35,7 @@
 #include "src/store/identity.h"
 #include "src/store/side_table.h"
 #include "src/store/value_cache.h"
+#include "vlog/compacted.h"
 #include "vlog/log.h"
 
 #include <stdatomic.h>
@@ -325,7 +326,7 @@ void store_streams_remove_dead(cairn *store); /* all; nobody else uses the store
 /* Returns when every reader has left that is inside the epoch now. The caller is not. */
 void store_wait_readers(cairn *store);
 /* The segments were emptied: they go together, as soon as nothing needs them. */
-int store_reclaim_later(cairn *store, segment *const *segments, size_t count, cairn_error *error);
+int store_reclaim_later(cairn *store, const vlog_space *emptied, size_t count, cairn_error *error);
 bool store_reclaim_waits_for(const cairn *store, const segment *s);
 /* Removes what can be removed, behind a checkpoint of its own; adds to *freed. */
 int store_reclaim(cairn *store, uint64_t *freed, cairn_error *error);
