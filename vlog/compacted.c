@@ -239,8 +239,11 @@ int vlog_output_add(vlog_output *o, uint8_t *record, const record_header *header
 
 int vlog_output_add_tombstone(vlog_output *o, const uint8_t *record, const record_header *header,
                               const footer_entry *entry, cairn_error *error) {
+    /* Without COLLIDES it would count for every key with that hash, of which a batch may have known nothing yet when it
+     * wrote its part. */
+    bool collides = (header->flags & (RECORD_COLLIDES | RECORD_BATCH)) != 0;
     record_header h = {.type = RECORD_DELETE,
-                       .flags = header->flags & RECORD_COLLIDES,
+                       .flags = collides ? RECORD_COLLIDES : 0,
                        .key_size = header->key_size,
                        .place = header->place,
                        .version = header->version,

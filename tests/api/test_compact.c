@@ -415,6 +415,49 @@ static void parts_that_were_written_again_stay_while_the_first_ones_do(void **st
     expect_bulk(b, "p", 5, 8);
 }
 
+/* The part of a batch that failed, and that would have been written again because its hash is another key's as well. */
+static void what_is_left_of_a_batch_that_failed_hides_no_other_key(void **state) {
+    sim_box *b = *state;
+    cairn_batch *batch;
+    cairn_compact_result r;
+    cairn_put_options o = {.struct_size = sizeof o, .ttl_ms = 1000000};
+    b->hash_mask = 0;
+    sim_box_close(b);
+    sim_free(b->disk);
+    b->disk = sim_new(2);
+    sim_box_open(b);
+    put_text(b->store, "A", "older", 5);
+    put_text(b->store, "B", "b", 1);
+    put_bulk(b, "a", 0, 4);
+    seal(b);
+    assert_int_equal(cairn_batch_new(&batch), CAIRN_OK);
+    assert_int_equal(cairn_batch_put(batch, "A", 1, random_pool(), BULK_BYTES), CAIRN_OK);
+    put_bulk(b, "b", 0, 3);
+    cairn_batch *first; /* after which the manifest has all features */
+    assert_int_equal(cairn_batch_new(&first), CAIRN_OK);
+    assert_int_equal(cairn_batch_put(first, "first", 5, "f", 1), CAIRN_OK);
+    assert_int_equal(cairn_batch_commit(b->store, first, &o, NULL), CAIRN_OK);
+    cairn_batch_free(first);
+    sim_fault second_write = {.kinds = SIM_WRITE, .nth = 1, .error = -EIO};
+    sim_fault_set(b->disk, &second_write);
+    assert_int_equal(cairn_batch_commit(b->store, batch, &o, NULL), CAIRN_IO);
+    assert_int_equal(sim_fault_hits(b->disk), 1);
+    sim_fault_set(b->disk, NULL);
+    cairn_batch_free(batch);
+    delete_bulk(b, "b", 0, 2);
+    seal(b);
+    delete_text(b->store, "A");
+    put_bulk(b, "c", 0, 4);
+    seal(b);
+    assert_int_equal(compact_with(b, (cairn_compact_options){.min_garbage_ratio = 0.3}, &r), CAIRN_OK);
+    assert_true(r.bytes_freed > BULK_BYTES);
+    sim_box_rebuild(b);
+    expect_absent(b->store, "A");
+    expect_text(b->store, "B", "b");
+    expect_bulk(b, "a", 0, 4);
+    expect_bulk(b, "b", 2, 3);
+}
+
 /* ---- The checkpoint ---- */
 
 typedef struct saved_file {
@@ -588,6 +631,7 @@ int main(void) {
         TEST(a_commit_stays_while_a_damaged_segment_holds_parts_of_its_batch),
         TEST(a_commit_stays_while_a_snapshot_keeps_parts_of_its_batch),
         TEST(parts_that_were_written_again_stay_while_the_first_ones_do),
+        TEST(what_is_left_of_a_batch_that_failed_hides_no_other_key),
         TEST(an_older_checkpoint_that_is_put_back_is_not_used),
         TEST(a_moved_segment_of_another_size_keeps_no_other_from_being_emptied),
         TEST(a_reader_and_a_view_keep_what_they_see),
