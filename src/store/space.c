@@ -107,8 +107,12 @@ static int leave_out_commits(cairn *store, victims *v, cairn_error *error) {
     return CAIRN_OK;
 }
 
-static int list_all(cairn *store, victims *v, cairn_error *error) {
+/* *replay_start: behind it no place counts. Every writer that has one before it is done, so that what the index says of
+ * the records there is the last word: else a deletion might be left out for a value that is still copied as live. */
+static int list_all(cairn *store, victims *v, uint64_t *replay_start, cairn_error *error) {
     *v = (victims){0};
+    *replay_start = store_replay_start(store);
+    hash_index_quiesce(store->index);
     int rc = vlog_space_list(store->log, &v->list, &v->all);
     return rc == CAIRN_OK ? rc : status_set(error, rc, "no memory to compact");
 }
@@ -142,8 +146,8 @@ static bool is_wanted(cairn *store, const vlog_space *s, double ratio, bool full
 }
 
 int victims_by_ratio(cairn *store, double ratio, bool full, victims *v, cairn_error *error) {
-    uint64_t replay_start = store_replay_start(store);
-    int rc = list_all(store, v, error);
+    uint64_t replay_start;
+    int rc = list_all(store, v, &replay_start, error);
     for (size_t i = 0; rc == CAIRN_OK && i < v->all; i++) {
         const vlog_space *s = &v->list[i];
         if (is_wanted(store, s, ratio, full) && may_go(store, s, replay_start)) choose(v, i);
@@ -160,8 +164,8 @@ static double benefit(const vlog_space *s, uint64_t now) {
 }
 
 int victims_by_benefit(cairn *store, uint64_t enough, victims *v, cairn_error *error) {
-    uint64_t replay_start = store_replay_start(store), now = 0, gain = 0;
-    int rc = list_all(store, v, error);
+    uint64_t replay_start, now = 0, gain = 0;
+    int rc = list_all(store, v, &replay_start, error);
     if (rc != CAIRN_OK) return rc;
     for (size_t i = 0; i < v->all; i++) {
         if (v->list[i].lowest_version != UINT64_MAX) now = max_u64(now, v->list[i].lowest_version);

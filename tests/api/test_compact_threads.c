@@ -3,6 +3,7 @@
  * the how many-th, and its other bytes follow from that, so a wrong one is seen. Threads other than the test's own use
  * CHECK: a failed one ends the program. */
 #include "include/cairn.h"
+#include "index/hash_index.h"
 #include "src/base/check.h"
 #include "src/os/os_thread.h"
 #include "tests/support/rung.h"
@@ -352,6 +353,54 @@ static void it_is_so_where_every_value_is_resident(void **state) {
     run_crowd(b, rung_choose(1500, 80, 20000), true);
 }
 
+/* ---- A writer that is slow between the log and the index (tests/CMakeLists.txt, --wrap) ---- */
+
+#define SLOW_US 300000u
+
+void __real_hash_index_remove(hash_index *h, uint64_t hash, location where);
+void __wrap_hash_index_remove(hash_index *h, uint64_t hash, location where);
+
+static atomic_bool slow, waiting;
+
+void __wrap_hash_index_remove(hash_index *h, uint64_t hash, location where) {
+    if (atomic_exchange(&slow, false)) {
+        atomic_store(&waiting, true);
+        os_nap_us(SLOW_US);
+    }
+    __real_hash_index_remove(h, hash, where);
+}
+
+static void *delete_slowly(void *arg) {
+    CHECK(cairn_delete(arg, "deleted", 7, NULL, NULL) == CAIRN_OK);
+    return NULL;
+}
+
+static void a_deletion_that_the_index_does_not_know_yet_is_not_lost(void **state) {
+    box *b = *state;
+    os_thread thread;
+    b->options.segment_bytes = (uint64_t)4 << 20;
+    box_quiet(b);
+    /* The value and its deletion go into one segment, which has enough garbage to be sealed by one look at it. */
+    for (unsigned i = 0; i < 15; i++) {
+        put_text(b->store, "other", random_pool() + i, 200000);
+        if (i == 6) put_text(b->store, "deleted", "d", 1);
+    }
+    atomic_store(&slow, true);
+    CHECK(os_thread_start(&thread, delete_slowly, b->store) == 0);
+    while (!atomic_load(&waiting)) {
+        os_nap_us(1000);
+    }
+    cairn_compact_result result = {.struct_size = sizeof result};
+    assert_int_equal(cairn_compact(b->store, NULL, &result, NULL), CAIRN_OK);
+    assert_true(result.bytes_freed > 1000000);
+    os_thread_join(&thread);
+    box_close(b);
+    real_file_remove(b->path, "CHECKPOINT");
+    box_open(b);
+    expect_absent(b->store, "deleted");
+    expect_get(b->store, "other", 5, random_pool() + 14, 200000);
+}
+
 /* A close waits for no more than what is being copied. */
 static void a_store_is_closed_while_it_compacts(void **state) {
     box *b = *state;
@@ -376,6 +425,7 @@ int main(void) {
         TEST(nobody_sees_a_compaction),
         TEST(nobody_sees_the_stores_own),
         TEST(it_is_so_where_every_value_is_resident),
+        TEST(a_deletion_that_the_index_does_not_know_yet_is_not_lost),
         TEST(a_store_is_closed_while_it_compacts),
     };
     return cmocka_run_group_tests_name("compact_threads", tests, NULL, NULL);
