@@ -33,7 +33,7 @@ uint64_t vlog_segment_target(const vlog *log); /* how large a segment is meant t
 
 location vlog_entry_location(const segment *s, const footer_entry *e); /* of a PUT or STREAM */
 
-/* A whole record as it lies, into buf (its length in units): header and payload verified. */
+/* A whole record as it lies, into buf (its length in units): header and payload verified. Inside the epoch. */
 int vlog_record_raw(vlog *log, segment *s, uint64_t offset, uint64_t units, uint8_t *buf, record_header *header,
                     cairn_error *error);
 

@@ -57,7 +57,9 @@ static int read_record(unit *u, segment *s, const footer_entry *e, record_header
         u->record_capacity = u->record != NULL ? length : 0;
         if (u->record == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory for a record");
     }
+    epoch_guard guard = epoch_enter(u->store->readers);
     int rc = vlog_record_raw(u->store->log, s, e->offset, e->units, u->record, header, error);
+    epoch_exit(u->store->readers, guard);
     if (rc == CAIRN_CORRUPT) vlog_spoil(s);
     return rc;
 }
