@@ -324,7 +324,9 @@ static int list_locked(vlog_output *o, cairn_error *error) {
     s->granules = round_up(atomic_load(&s->end), GRANULE_BYTES) / GRANULE_BYTES;
     int rc = manifest_place_run(m, s->granules, &s->base_granule);
     if (rc != CAIRN_OK) return status_set(error, rc, "the address space of the store is used up");
-    if (manifest_reserve(m) != CAIRN_OK) return status_set(error, CAIRN_NO_MEMORY, "no memory for a segment");
+    if (manifest_reserve(m) != CAIRN_OK || segment_map_reserve(&o->log->map, s) != CAIRN_OK) {
+        return status_set(error, CAIRN_NO_MEMORY, "no memory for a segment");
+    }
     rc = complete_file(o, error);
     if (rc != CAIRN_OK) return rc;
     manifest_segment row = row_of(s);
@@ -339,37 +341,37 @@ static int list_locked(vlog_output *o, cairn_error *error) {
     return rc;
 }
 
-/* Into memory. Without memory for it the row stays, and what it names is garbage that the next handle collects. */
-static int adopt(vlog_output *o, cairn_error *error) {
-    vlog *log = o->log;
+/* So that nothing fails once the manifest lists it: as long as memory did not know it, deletions of what it holds might
+ * go. Nobody else adds compacted segments. */
+static int reserve(vlog *log, cairn_error *error) {
     os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
     int rc = vlog_compacted_reserve(log, error);
-    if (rc == CAIRN_OK && segment_map_add(&log->map, o->segment) != CAIRN_OK) {
-        rc = status_set(error, CAIRN_NO_MEMORY, "no memory for a segment");
-    }
-    if (rc == CAIRN_OK) {
-        log->compacted[log->compacted_count++] = o->segment;
-        atomic_fetch_add(&log->record_bytes, atomic_load(&o->segment->end) - SEGMENT_DATA_OFFSET);
-    }
     os_mutex_unlock(&log->append_lock);
     return rc;
+}
+
+/* Into memory, for which there is room. */
+static void adopt(const vlog_output *o) {
+    vlog *log = o->log;
+    os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
+    CHECK(segment_map_add(&log->map, o->segment) == CAIRN_OK);
+    log->compacted[log->compacted_count++] = o->segment;
+    atomic_fetch_add(&log->record_bytes, atomic_load(&o->segment->end) - SEGMENT_DATA_OFFSET);
+    os_mutex_unlock(&log->append_lock);
 }
 
 int vlog_output_publish(vlog_output *o, segment **published, cairn_error *error) {
     vlog *log = o->log;
     int rc = vlog_failed(log) ? vlog_refuse_failed(error) : write_rest(o, error);
+    if (rc == CAIRN_OK) rc = reserve(log, error);
     if (rc == CAIRN_OK) {
         os_mutex_lock(&log->manifest_lock);
         rc = list_locked(o, error);
         os_mutex_unlock(&log->manifest_lock);
     }
     if (rc == CAIRN_OK) {
-        rc = adopt(o, error);
-        if (rc == CAIRN_OK) {
-            *published = o->segment;
-        } else {
-            segment_free(o->segment);
-        }
+        adopt(o);
+        *published = o->segment;
         output_free(o);
         return rc;
     }

@@ -95,7 +95,8 @@ bool segment_warm(const segment *s, uint64_t offset, uint64_t size);
 
 /* ---- From address to segment ---- */
 
-/* Two levels of 8,192 atomic pointers by granule. Look-ups take no lock; changes are the append lock's. */
+/* Two levels of 8,192 atomic pointers by granule. Look-ups and reserving take no lock; changes are the append lock's.
+ */
 typedef struct segment_leaf segment_leaf;
 typedef struct segment_map {
     _Atomic(segment_leaf *) *leaves;
@@ -103,6 +104,8 @@ typedef struct segment_map {
 
 int segment_map_init(segment_map *map); /* CAIRN_OK or CAIRN_NO_MEMORY */
 void segment_map_release(segment_map *map);
+/* Makes sure that adding it does not fail: CAIRN_OK or CAIRN_NO_MEMORY. */
+int segment_map_reserve(segment_map *map, const segment *s);
 int segment_map_add(segment_map *map, segment *s); /* CAIRN_OK or CAIRN_NO_MEMORY (nothing changed) */
 void segment_map_remove(segment_map *map, const segment *s);
 segment *segment_map_find(const segment_map *map, uint64_t address); /* NULL: no segment lies there */
