@@ -25,9 +25,9 @@
 typedef struct checkpoint checkpoint; /* the opened pair of files; one thread at a time, guarded by the caller */
 
 typedef struct checkpoint_info {
-    uint8_t store_id[16];                 /* a root of another store is refused */
-    uint64_t epoch;                       /* reclaim epoch of the manifest at the time of writing */
-    uint64_t start_place;                 /* replay begins here: the place in the append order ... */
+    uint8_t store_id[16]; /* a root of another store is refused */
+    uint64_t epoch;       /* higher than that of every root before it; see the manifest's reclaim epoch */
+    uint64_t start_place; /* replay begins here: the place in the append order ... */
     uint64_t start_segment, start_offset; /* ... and the file and offset of the record that has it or will have it */
     uint64_t end_place; /* the first place that the images know nothing of; the log is durable up to it */
     uint64_t time_ms;   /* wall clock, for statistics only */

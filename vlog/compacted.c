@@ -38,7 +38,8 @@ static vlog_space space_of(segment *s) {
                         .lowest_version = s->lowest_version,
                         .compacted = s->compacted,
                         .held = vlog_is_held(s),
-                        .spoiled = atomic_load(&s->spoiled)};
+                        .spoiled = atomic_load(&s->spoiled),
+                        .no_holes = atomic_load(&s->no_holes)};
 }
 
 static int by_id(const void *a, const void *b) {
@@ -63,6 +64,7 @@ int vlog_space_list(vlog *log, vlog_space **list, size_t *count) {
 
 bool vlog_is_empty(const segment *s) { return atomic_load(&s->live) == 0 && !vlog_is_held(s); }
 
+void vlog_forbid_holes(segment *s) { atomic_store(&s->no_holes, true); }
 void vlog_spoil(segment *s) { atomic_store(&s->spoiled, true); }
 
 /* ---- Reading for a copy ---- */
@@ -251,8 +253,11 @@ int vlog_output_add(vlog_output *o, uint8_t *record, const record_header *header
 
 int vlog_output_add_tombstone(vlog_output *o, const uint8_t *record, const record_header *header,
                               const footer_entry *entry, cairn_error *error) {
+    /* Without COLLIDES it would count for every key with that hash, of which a batch may have known nothing yet when it
+     * wrote its part. */
+    bool collides = (header->flags & (RECORD_COLLIDES | RECORD_BATCH)) != 0;
     record_header h = {.type = RECORD_DELETE,
-                       .flags = header->flags & RECORD_COLLIDES,
+                       .flags = collides ? RECORD_COLLIDES : 0,
                        .key_size = header->key_size,
                        .place = header->place,
                        .version = header->version,
@@ -322,7 +327,9 @@ static manifest_segment row_of(const segment *s) {
 static int list_locked(vlog_output *o, cairn_error *error) {
     manifest *m = &o->log->manifest;
     uint64_t features = m->features;
-    if (manifest_reserve(m) != CAIRN_OK) return status_set(error, CAIRN_NO_MEMORY, "no memory for a segment");
+    if (manifest_reserve(m) != CAIRN_OK || segment_map_reserve(&o->log->map, o->segment) != CAIRN_OK) {
+        return status_set(error, CAIRN_NO_MEMORY, "no memory for a segment");
+    }
     manifest_segment row = row_of(o->segment);
     m->features |= FEATURE_COMPACTED;
     manifest_add(m, &row);
@@ -333,37 +340,37 @@ static int list_locked(vlog_output *o, cairn_error *error) {
     return rc;
 }
 
-/* Into memory. Without memory for it the row stays, and what it names is garbage that the next handle collects. */
-static int adopt(vlog_output *o, cairn_error *error) {
-    vlog *log = o->log;
+/* So that nothing fails once the manifest lists it: as long as memory did not know it, deletions of what it holds might
+ * go. Nobody else adds compacted segments. */
+static int reserve(vlog *log, cairn_error *error) {
     os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
     int rc = vlog_compacted_reserve(log, error);
-    if (rc == CAIRN_OK && segment_map_add(&log->map, o->segment) != CAIRN_OK) {
-        rc = status_set(error, CAIRN_NO_MEMORY, "no memory for a segment");
-    }
-    if (rc == CAIRN_OK) {
-        log->compacted[log->compacted_count++] = o->segment;
-        atomic_fetch_add(&log->record_bytes, atomic_load(&o->segment->end) - SEGMENT_DATA_OFFSET);
-    }
     os_mutex_unlock(&log->append_lock);
     return rc;
+}
+
+/* Into memory, for which there is room. */
+static void adopt(const vlog_output *o) {
+    vlog *log = o->log;
+    os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
+    CHECK(segment_map_add(&log->map, o->segment) == CAIRN_OK);
+    log->compacted[log->compacted_count++] = o->segment;
+    atomic_fetch_add(&log->record_bytes, atomic_load(&o->segment->end) - SEGMENT_DATA_OFFSET);
+    os_mutex_unlock(&log->append_lock);
 }
 
 int vlog_output_publish(vlog_output *o, segment **published, cairn_error *error) {
     vlog *log = o->log;
     int rc = vlog_failed(log) ? vlog_refuse_failed(error) : finish_file(o, error);
+    if (rc == CAIRN_OK) rc = reserve(log, error);
     if (rc == CAIRN_OK) {
         os_mutex_lock(&log->manifest_lock);
         rc = list_locked(o, error);
         os_mutex_unlock(&log->manifest_lock);
     }
     if (rc == CAIRN_OK) {
-        rc = adopt(o, error);
-        if (rc == CAIRN_OK) {
-            *published = o->segment;
-        } else {
-            segment_free(o->segment);
-        }
+        adopt(o);
+        *published = o->segment;
         output_free(o);
         return rc;
     }
@@ -386,6 +393,8 @@ static int unlist(vlog *log, segment *const *segments, size_t count, uint64_t re
     if (rows == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory to remove segments");
     os_mutex_lock(&log->manifest_lock);
     uint64_t reclaimed = m->reclaimed_place, old_epoch = m->reclaim_epoch, features = m->features;
+    uint64_t next_granule = m->next_granule;
+    manifest_keep_addresses(m);
     for (size_t i = 0; i < count; i++) {
         rows[i] = *manifest_find(m, segments[i]->id);
         if (!segments[i]->compacted) m->reclaimed_place = max_u64(m->reclaimed_place, segments[i]->end_place);
@@ -401,6 +410,7 @@ static int unlist(vlog *log, segment *const *segments, size_t count, uint64_t re
         m->reclaim_epoch = old_epoch;
         m->reclaimed_place = reclaimed;
         m->features = features;
+        m->next_granule = next_granule;
     }
     os_mutex_unlock(&log->manifest_lock);
     free(rows);

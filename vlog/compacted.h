@@ -16,10 +16,11 @@ typedef struct vlog_space {
     uint64_t live;       /* of these: what the index names */
     uint64_t kept, gaps; /* and tombstones and SKIPs, where compaction wrote it; else 0 */
     uint64_t footer_bytes, first_place, end_place, lowest_version;
+    uint64_t batch; /* the caller's, see src/store/compact.h */
     bool compacted;
-    bool held;    /* a snapshot, reader or view needs something of it */
-    bool spoiled; /* see vlog_spoil */
-    bool commits; /* the caller's: it has the COMMIT of a batch with parts before it */
+    bool held;     /* a snapshot, reader or view needs something of it */
+    bool spoiled;  /* see vlog_spoil */
+    bool no_holes; /* see vlog_forbid_holes */
 } vlog_space;
 
 /* Every sealed segment, malloc'ed, in order of id. They stay until vlog_remove: the caller is the only one who calls
@@ -28,6 +29,7 @@ int vlog_space_list(vlog *log, vlog_space **list, size_t *count);
 /* Nothing names or holds anything in it; somebody holds something. */
 bool vlog_is_empty(const segment *s);
 bool vlog_is_held(const segment *s);
+void vlog_forbid_holes(segment *s);            /* its footer is damaged */
 void vlog_spoil(segment *s);                   /* compaction leaves it alone from now on, in this handle */
 uint64_t vlog_segment_target(const vlog *log); /* how large a segment is meant to get now */
 
@@ -35,7 +37,7 @@ uint64_t vlog_segment_target(const vlog *log); /* how large a segment is meant t
 
 location vlog_entry_location(const segment *s, const footer_entry *e); /* of a PUT or STREAM */
 
-/* A whole record as it lies, into buf (its length in units): header and payload verified. */
+/* A whole record as it lies, into buf (its length in units): header and payload verified. Inside the epoch. */
 int vlog_record_raw(vlog *log, segment *s, uint64_t offset, uint64_t units, uint8_t *buf, record_header *header,
                     cairn_error *error);
 

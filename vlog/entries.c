@@ -57,10 +57,9 @@ static int use_records(entry_cursor *c, os_file *file, cairn_error *error) {
     return walker_init(&c->walker, s, file, SEGMENT_DATA_OFFSET, atomic_load(&s->end), error);
 }
 
-int entry_cursor_open(entry_cursor *c, vlog *log, segment *s, cairn_error *error) {
+static int open_cursor(entry_cursor *c, vlog *log, segment *s, cairn_error *error) {
     os_file *file = NULL;
     os_file_info info;
-    *c = (entry_cursor){.log = log, .segment = s};
     os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
     uint64_t size = s->sealed_size, trailer_checksum = s->trailer_checksum;
     os_mutex_unlock(&log->append_lock);
@@ -78,6 +77,14 @@ int entry_cursor_open(entry_cursor *c, vlog *log, segment *s, cairn_error *error
     return rc > 0 ? CAIRN_OK : rc;
 }
 
+int entry_cursor_open(entry_cursor *c, vlog *log, segment *s, cairn_error *error) {
+    *c = (entry_cursor){.log = log, .segment = s};
+    epoch_guard guard = epoch_enter(log->options.readers);
+    int rc = open_cursor(c, log, s, error);
+    epoch_exit(log->options.readers, guard);
+    return rc;
+}
+
 void entry_cursor_close(entry_cursor *c) {
     free(c->bytes);
     walker_release(&c->walker);
@@ -93,12 +100,21 @@ footer_entry vlog_entry_of(const vlog *log, const walker *w) {
     return e;
 }
 
+/* Its file may have been closed since the last step. */
+static int walk_on(entry_cursor *c, cairn_error *error) {
+    epoch_guard guard = epoch_enter(c->log->options.readers);
+    int rc = segment_file(&c->log->files, c->segment, &c->walker.file, error);
+    if (rc == CAIRN_OK) rc = walker_next(&c->walker, error);
+    epoch_exit(c->log->options.readers, guard);
+    return rc;
+}
+
 static int next_record(entry_cursor *c, cairn_error *error) {
     const segment *s = c->segment;
     walker *w = &c->walker;
     uint64_t end = atomic_load(&s->end);
     bool at_end = w->next == end;
-    int rc = at_end ? 0 : walker_next(w, error);
+    int rc = at_end ? 0 : walk_on(c, error);
     if (rc < 0) return rc;
     if (at_end && c->expected == s->end_place) return 0;
     if (rc == 0 || (!s->compacted && w->header.place != c->expected)) {

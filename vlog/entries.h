@@ -18,9 +18,9 @@ typedef struct entry_cursor {
     uint64_t expected; /* place of the next record, by the records */
 } entry_cursor;
 
-/* The whole footer is read and verified here, so that nothing is told of a damaged one. The caller is inside the epoch,
- * from here to the close, or nobody removes segments meanwhile. CAIRN_CORRUPT: the file has another size than the
- * manifest says. */
+/* The whole footer is read and verified here, so that nothing is told of a damaged one. Nobody removes the segment
+ * before the close; its file may be closed meanwhile. CAIRN_CORRUPT: the file has another size than the manifest says.
+ */
 int entry_cursor_open(entry_cursor *c, vlog *log, segment *s, cairn_error *error);
 void entry_cursor_close(entry_cursor *c); /* {0} is a closed one */
 /* The footer is not damaged. */

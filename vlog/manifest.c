@@ -117,14 +117,19 @@ static bool find_gap(const run *runs, size_t count, uint64_t granules, uint64_t 
     return true;
 }
 
+/* Where the next run is looked for first. */
+static uint64_t start_of_search(const manifest *m) {
+    if (m->next_granule != 0 || m->count == 0) return m->next_granule;
+    const manifest_segment *youngest = &m->segments[m->count - 1];
+    return youngest->base_granule + youngest->granules;
+}
+
+void manifest_keep_addresses(manifest *m) { m->next_granule = start_of_search(m); }
+
 int manifest_place_run(const manifest *m, uint64_t granules, uint64_t *base_granule) {
     CHECK(granules > 0);
     if (granules > GRANULE_COUNT) return CAIRN_FULL;
-    uint64_t start = m->next_granule;
-    if (start == 0 && m->count > 0) {
-        const manifest_segment *youngest = &m->segments[m->count - 1];
-        start = youngest->base_granule + youngest->granules;
-    }
+    uint64_t start = start_of_search(m);
     if (run_is_free(m, start, granules)) { /* nearly always: 64 TiB pass before it is not */
         *base_granule = start;
         return CAIRN_OK;

@@ -62,6 +62,8 @@ manifest_segment *manifest_find(manifest *m, uint64_t id); /* NULL when absent *
 /* A free run of granules, next fit. Where segments go as well, next_granule sees to it that addresses are not used
  * again before all others were. CAIRN_FULL when the address space has none; CAIRN_NO_MEMORY. */
 int manifest_place_run(const manifest *m, uint64_t granules, uint64_t *base_granule);
+/* Before segments go: sees to it that their addresses are not taken for the next run. Likewise to be undone. */
+void manifest_keep_addresses(manifest *m);
 /* The run is taken; to be undone by setting next_granule to what it was. */
 void manifest_run_taken(manifest *m, uint64_t base_granule, uint64_t granules);
 /* Sets *id to a segment whose run overlaps another's, or 0. Every run lies in the address space. CAIRN_OK or

@@ -109,15 +109,20 @@ void segment_map_release(segment_map *map) {
     map->leaves = NULL;
 }
 
-int segment_map_add(segment_map *map, segment *s) {
+int segment_map_reserve(segment_map *map, const segment *s) {
     uint64_t end = s->base_granule + s->granules;
     CHECK(s->granules > 0 && end <= GRANULE_COUNT);
     for (uint64_t top = s->base_granule >> LEAF_BITS; top <= (end - 1) >> LEAF_BITS; top++) {
-        if (atomic_load(&map->leaves[top]) != NULL) continue;
-        segment_leaf *leaf = calloc(1, sizeof *leaf);
-        if (leaf == NULL) return CAIRN_NO_MEMORY;
-        atomic_store(&map->leaves[top], leaf);
+        segment_leaf *leaf = NULL, *there = NULL;
+        if (atomic_load(&map->leaves[top]) == NULL && (leaf = calloc(1, sizeof *leaf)) == NULL) return CAIRN_NO_MEMORY;
+        if (leaf != NULL && !atomic_compare_exchange_strong(&map->leaves[top], &there, leaf)) free(leaf);
     }
+    return CAIRN_OK;
+}
+
+int segment_map_add(segment_map *map, segment *s) {
+    uint64_t end = s->base_granule + s->granules;
+    if (segment_map_reserve(map, s) != CAIRN_OK) return CAIRN_NO_MEMORY;
     for (uint64_t g = s->base_granule; g < end; g++) {
         atomic_store_explicit(&atomic_load(&map->leaves[g >> LEAF_BITS])->slots[g & (LEAF_COUNT - 1)], s,
                               memory_order_release);

@@ -6,7 +6,7 @@
  *    SEGMENT_SEALED nothing of them changes any more but size and checksum, when the segment is punched (vlog/punch.h),
  *    which readers of footers take under the lock. `end` is atomic, because statistics read it without the lock.
  *  - `target`: the append lock.
- *  - `live`, `freed`, `held_bytes`, `holds`, `spoiled`: atomic, any thread. `warm`: see vlog/warm.h.
+ *  - `live`, `freed`, `held_bytes`, `holds`, `spoiled`, `no_holes`: atomic, any thread. `warm`: see vlog/warm.h.
  *  - base_granule and granules of a compacted segment: its writer's, until it is published.
  *  - `handle`: published atomically. A user of it is inside the epoch. It is opened on first use and closed, when too
  * many are open, through the epoch (segment_files.lock guards opening and closing). A segment that is not sealed is
@@ -47,6 +47,7 @@ typedef struct segment {
     _Atomic uint64_t held_bytes; /* of records that only snapshots still see */
     _Atomic uint32_t holds;      /* readers and views that have a record of it open */
     atomic_bool spoiled;         /* compaction found damage in it and leaves it alone */
+    atomic_bool no_holes;        /* its footer is damaged: what lives in it must be moved */
     uint64_t sealed_size, trailer_checksum, first_place, end_place, lowest_version; /* set when full */
     _Atomic(segment_handle *) handle;
     bool no_window; /* fixed */
@@ -98,7 +99,8 @@ bool segment_warm(const segment *s, uint64_t offset, uint64_t size);
 
 /* ---- From address to segment ---- */
 
-/* Two levels of 8,192 atomic pointers by granule. Look-ups take no lock; changes are the append lock's. */
+/* Two levels of 8,192 atomic pointers by granule. Look-ups and reserving take no lock; changes are the append lock's.
+ */
 typedef struct segment_leaf segment_leaf;
 typedef struct segment_map {
     _Atomic(segment_leaf *) *leaves;
@@ -106,6 +108,8 @@ typedef struct segment_map {
 
 int segment_map_init(segment_map *map); /* CAIRN_OK or CAIRN_NO_MEMORY */
 void segment_map_release(segment_map *map);
+/* Makes sure that adding it does not fail: CAIRN_OK or CAIRN_NO_MEMORY. */
+int segment_map_reserve(segment_map *map, const segment *s);
 int segment_map_add(segment_map *map, segment *s); /* CAIRN_OK or CAIRN_NO_MEMORY (nothing changed) */
 void segment_map_remove(segment_map *map, const segment *s);
 segment *segment_map_find(const segment_map *map, uint64_t address); /* NULL: no segment lies there */

@@ -97,7 +97,8 @@ static int fence(void *ctx, checkpoint_info *info, uint8_t **blob, size_t *size,
 }
 
 static int write_locked(cairn *store, bool closing, cairn_error *error) {
-    checkpoint_info info = {.epoch = vlog_reclaim_epoch(store->log) + 1, .time_ms = store->os->clock_ms(store->os)};
+    uint64_t newest = max_u64(atomic_load(&store->checkpoint_epoch), vlog_reclaim_epoch(store->log));
+    checkpoint_info info = {.epoch = newest + 1, .time_ms = store->os->clock_ms(store->os)};
     memcpy(info.store_id, store->identity.store_id, sizeof info.store_id);
     info.start_place = store_replay_start(store);
     uint64_t bytes = vlog_appended_bytes(store->log);
@@ -108,6 +109,7 @@ static int write_locked(cairn *store, bool closing, cairn_error *error) {
     if (rc == CAIRN_OK) rc = checkpoint_write(store->checkpoint, store->index, &info, fence, &f, error);
     free(f.expiries);
     if (rc == CAIRN_OK) {
+        atomic_store(&store->checkpoint_epoch, info.epoch);
         atomic_store(&store->covered_place, info.start_place);
         atomic_store(&store->covered_bytes, bytes);
         atomic_store(&store->checkpoint_time_ms, info.time_ms);

@@ -40,9 +40,17 @@ typedef struct victims {
     uint64_t bytes, live;
 } victims;
 
+/* A segment of the append order that has places in [from, to). */
+static inline bool space_is_between(const vlog_space *s, uint64_t from, uint64_t to) {
+    return !s->compacted && s->end_place > from && s->first_place < to;
+}
+
 static inline uint64_t space_garbage(const vlog_space *s) {
     return s->bytes - min_u64(s->bytes, s->live + s->kept + s->gaps);
 }
+
+/* Of a victim, vlog_space.batch is the lowest number of a batch that has its COMMIT in it and may have parts before it;
+ * UINT64_MAX: there is none. */
 
 /* Segments that may be emptied now, all of those with at least this share of garbage (`full`: any, tombstones too); or
  * the best ones until they come to `enough` bytes of it. A segment with the COMMIT of a batch stays while parts of the

@@ -24,13 +24,15 @@ typedef struct holes {
 
 bool space_is_for_holes(const cairn *store, const vlog_space *s) {
     uint64_t all = s->bytes + s->freed, records = s->footer_bytes / ENTRY_BYTES + 1;
-    return !atomic_load(&store->no_holes) && all / records >= LARGE_BYTES && s->live >= all / LIVE_SHARE;
+    return !atomic_load(&store->no_holes) && !s->no_holes && all / records >= LARGE_BYTES &&
+           s->live >= all / LIVE_SHARE;
 }
 
-/* What expired may still be wanted as a tombstone. */
+/* What expired may still be wanted as a tombstone; and what stands for another part of its batch must go on doing so.
+ */
 static bool is_dead(void *ctx, const segment *s, const footer_entry *e) {
     cairn *store = ctx;
-    if ((e->flags & RECORD_EXPIRES) != 0) return false;
+    if ((e->flags & (RECORD_EXPIRES | RECORD_REPLACES)) != 0) return false;
     epoch_guard guard = epoch_enter(store->readers);
     bool dead = !hash_index_holds(store->index, e->hash.index, vlog_entry_location(s, e));
     epoch_exit(store->readers, guard);
@@ -43,8 +45,8 @@ static int plan_one(holes *h, const vlog_space *s, cairn_error *error) {
     uint64_t least = max_u64(min_u64(LEAST_GAIN, s->bytes / 16), space_garbage(s) / 2);
     int rc = vlog_punch_plan(&p, h->store->log, s->segment, is_dead, h->store, least, &gain, error);
     if (rc == CAIRN_CORRUPT) {
-        vlog_spoil(s->segment);
-        store_say(h->store, CAIRN_LOG_ERROR, "compaction leaves a segment alone: %s", error->message);
+        vlog_forbid_holes(s->segment);
+        store_say(h->store, CAIRN_LOG_ERROR, "no holes for a segment: %s", error->message);
         return CAIRN_OK;
     }
     if (p == NULL) return rc;
@@ -119,7 +121,7 @@ static int carry_out(holes *h, cairn_error *error) {
     int rc = store_checkpoint(store, false, error);
     if (rc == CAIRN_OK) rc = write_footers(h, error);
     if (rc == CAIRN_OK) {
-        rc = vlog_punch_publish(store->log, h->list, h->count, vlog_reclaim_epoch(store->log) + 1, error);
+        rc = vlog_punch_publish(store->log, h->list, h->count, atomic_load(&store->checkpoint_epoch), error);
     }
     if (rc != CAIRN_OK) return rc;
     store_wait_readers(store); /* verifications that know the old footers */

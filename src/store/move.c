@@ -58,7 +58,9 @@ static int read_record(unit *u, segment *s, const footer_entry *e, record_header
         u->record_capacity = u->record != NULL ? length : 0;
         if (u->record == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory for a record");
     }
+    epoch_guard guard = epoch_enter(u->store->readers);
     int rc = vlog_record_raw(u->store->log, s, e->offset, e->units, u->record, header, error);
+    epoch_exit(u->store->readers, guard);
     if (rc == CAIRN_CORRUPT) vlog_spoil(s);
     return rc;
 }
@@ -78,6 +80,7 @@ static int collect_all(unit *u, cairn_error *error) {
             rc = collect(u, &c.entry, error);
         }
         entry_cursor_close(&c);
+        if (rc == CAIRN_CORRUPT) vlog_spoil(u->segments[i]);
     }
     tombstones_settle(&u->dead);
     return rc;
@@ -260,15 +263,13 @@ int compaction_empty(compaction *c, const victims *v, size_t from, size_t count,
     u.target = vlog_segment_target(c->store->log);
     u.segments = malloc((count + 1) * sizeof *u.segments);
     int rc = u.segments != NULL ? CAIRN_OK : status_set(error, CAIRN_NO_MEMORY, "no memory to compact");
-    bool commits = false;
     for (size_t i = 0; rc == CAIRN_OK && i < count; i++) {
         u.segments[i] = v->list[from + i].segment;
-        commits = commits || v->list[from + i].commits;
     }
     if (rc == CAIRN_OK) rc = collect_all(&u, error);
     if (rc == CAIRN_OK) rc = look_around(&u, error);
     if (rc == CAIRN_OK) rc = copy_all(&u, error);
-    if (rc == CAIRN_OK) rc = store_reclaim_later(c->store, u.segments, count, commits, error);
+    if (rc == CAIRN_OK) rc = store_reclaim_later(c->store, &v->list[from], count, error);
     vlog_output_abandon(u.output);
     entry_merge_close(&u.merge);
     tombstones_release(&u.dead);

@@ -193,7 +193,10 @@ int store_recover(cairn *store, cairn_error *error) {
     } else if (rc == CAIRN_OK) {
         rc = replay(store, &l, error);
     }
-    if (rc == CAIRN_OK && l.there) atomic_store(&store->checkpoint_time_ms, l.info.time_ms);
+    if (rc == CAIRN_OK && l.there) {
+        atomic_store(&store->checkpoint_time_ms, l.info.time_ms);
+        atomic_store(&store->checkpoint_epoch, l.info.epoch);
+    }
     free(l.bytes);
     return rc;
 }

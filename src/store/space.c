@@ -78,22 +78,22 @@ bool space_may_go(const cairn *store, const vlog_space *s, uint64_t replay_start
     return s->compacted || s->end_place <= replay_start;
 }
 
-/* The lowest number of a batch that has its COMMIT in the segment and may have parts before it; UINT64_MAX: none. */
+/* The lowest number of a batch that has its COMMIT in the segment and may have parts before it, or the lowest place of
+ * a part before it that one here stands for, and that would count again without it; UINT64_MAX: none. */
 static int first_batch(cairn *store, const vlog_space *s, uint64_t *batch, cairn_error *error) {
     entry_cursor c;
     *batch = UINT64_MAX;
     if (s->compacted) return CAIRN_OK;
     int rc = entry_cursor_open(&c, store->log, s->segment, error);
     while (rc == CAIRN_OK && (rc = entry_cursor_next(&c, error)) == 1) {
-        if (c.entry.type == RECORD_COMMIT && c.entry.batch < s->first_place) *batch = min_u64(*batch, c.entry.batch);
+        uint64_t needed = UINT64_MAX;
+        if (c.entry.type == RECORD_COMMIT) needed = c.entry.batch;
+        if (c.entry.replaces != 0) needed = c.entry.replaces;
+        if (needed < s->first_place) *batch = min_u64(*batch, needed);
         rc = CAIRN_OK;
     }
     entry_cursor_close(&c);
     return rc;
-}
-
-static bool is_between(const vlog_space *s, uint64_t from, uint64_t to) {
-    return !s->compacted && s->end_place > from && s->first_place < to;
 }
 
 static int by_id(const void *a, const void *b) {
@@ -101,8 +101,8 @@ static int by_id(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* Of the first v->count, those go to the others that hold a COMMIT while parts of its batch would stay, with what it
- * was chosen for. In order of places, because each may keep the next one back. */
+/* Of the first v->count, those go to the others that hold a COMMIT while parts of its batch would stay, or a part that
+ * stands for one, with what it was chosen for. In order of places, because each may keep the next one back. */
 static int leave_out_commits(cairn *store, victims *v, cairn_error *error) {
     qsort(v->list, v->count, sizeof *v->list, by_id);
     size_t kept = 0;
@@ -118,10 +118,10 @@ static int leave_out_commits(cairn *store, victims *v, cairn_error *error) {
         }
         bool stays = rc == CAIRN_CORRUPT;
         for (size_t j = kept; !stays && batch != UINT64_MAX && j < v->all; j++) {
-            stays = j != i && is_between(&v->list[j], batch, candidate.first_place);
+            stays = j != i && space_is_between(&v->list[j], batch, candidate.first_place);
         }
         if (stays) continue;
-        candidate.commits = batch != UINT64_MAX;
+        candidate.batch = batch;
         v->list[i] = v->list[kept];
         v->list[kept++] = candidate;
     }
@@ -134,8 +134,12 @@ static int leave_out_commits(cairn *store, victims *v, cairn_error *error) {
     return CAIRN_OK;
 }
 
-static int list_all(cairn *store, victims *v, cairn_error *error) {
+/* *replay_start: behind it no place counts. Every writer that has one before it is done, so that what the index says of
+ * the records there is the last word: else a deletion might be left out for a value that is still copied as live. */
+static int list_all(cairn *store, victims *v, uint64_t *replay_start, cairn_error *error) {
     *v = (victims){0};
+    *replay_start = store_replay_start(store);
+    hash_index_quiesce(store->index);
     int rc = vlog_space_list(store->log, &v->list, &v->all);
     return rc == CAIRN_OK ? rc : status_set(error, rc, "no memory to compact");
 }
@@ -170,8 +174,8 @@ static bool is_wanted(cairn *store, const vlog_space *s, double ratio, bool full
 }
 
 int victims_by_ratio(cairn *store, double ratio, bool full, victims *v, cairn_error *error) {
-    uint64_t replay_start = store_replay_start(store);
-    int rc = list_all(store, v, error);
+    uint64_t replay_start;
+    int rc = list_all(store, v, &replay_start, error);
     for (size_t i = 0; rc == CAIRN_OK && i < v->all; i++) {
         const vlog_space *s = &v->list[i];
         if (is_wanted(store, s, ratio, full) && space_may_go(store, s, replay_start)) choose(v, i);
@@ -188,8 +192,8 @@ static double benefit(const vlog_space *s, uint64_t now) {
 }
 
 int victims_by_benefit(cairn *store, uint64_t enough, victims *v, cairn_error *error) {
-    uint64_t replay_start = store_replay_start(store), now = 0, gain = 0;
-    int rc = list_all(store, v, error);
+    uint64_t replay_start, now = 0, gain = 0;
+    int rc = list_all(store, v, &replay_start, error);
     if (rc != CAIRN_OK) return rc;
     for (size_t i = 0; i < v->all; i++) {
         if (v->list[i].lowest_version != UINT64_MAX) now = max_u64(now, v->list[i].lowest_version);

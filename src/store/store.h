@@ -35,6 +35,7 @@
 #include "src/store/identity.h"
 #include "src/store/side_table.h"
 #include "src/store/value_cache.h"
+#include "vlog/compacted.h"
 #include "vlog/log.h"
 
 #include <stdatomic.h>
@@ -95,13 +96,13 @@ struct cairn {
 
     os_mutex compact_lock;
     struct drained *drained;          /* compact_lock: units whose segments wait to be removed */
-    uint64_t drained_last;            /* compact_lock: their numbers count up */
     atomic_bool no_holes;             /* the file system cannot punch any */
     atomic_uint in_vain;              /* last looks of the store's own thread at much garbage that gained nothing */
     _Atomic uint64_t space_looked_at; /* garbage when the compactor was last told, or found nothing to do */
 
     os_mutex checkpoint_lock;
     checkpoint *checkpoint;              /* checkpoint_lock; NULL once it must not be used any more */
+    _Atomic uint64_t checkpoint_epoch;   /* of the newest one; each has a higher one than all before it */
     _Atomic uint64_t covered_place;      /* replay would begin here */
     _Atomic uint64_t covered_bytes;      /* appended bytes at that moment, minus what was replayed at open */
     _Atomic uint64_t checkpoint_time_ms; /* 0: there is none */
@@ -326,9 +327,8 @@ void store_streams_remove_dead(cairn *store); /* all; nobody else uses the store
 
 /* Returns when every reader has left that is inside the epoch now. The caller is not. */
 void store_wait_readers(cairn *store);
-/* The segments were emptied: they go together, as soon as nothing needs them; `after`: not before those that were
- * handed over earlier. */
-int store_reclaim_later(cairn *store, segment *const *segments, size_t count, bool after, cairn_error *error);
+/* The segments were emptied: they go together, as soon as nothing needs them. */
+int store_reclaim_later(cairn *store, const vlog_space *emptied, size_t count, cairn_error *error);
 bool store_reclaim_waits_for(const cairn *store, const segment *s);
 /* Removes what can be removed, behind a checkpoint of its own; adds to *freed. */
 int store_reclaim(cairn *store, uint64_t *freed, cairn_error *error);

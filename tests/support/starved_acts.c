@@ -98,6 +98,19 @@ static int open_new(starved *b, cairn **store) {
     return store_open_on(store, sim_os(b->disk), "new", &o, UINT64_MAX, NULL);
 }
 
+/* All garbage, of which there is more now. */
+static int compact_store(starved *b) {
+    cairn_compact_options o = {.struct_size = sizeof o, .full = true};
+    for (unsigned i = 0; i < 3; i++) {
+        unsigned k = starved_any_key(b);
+        const uint8_t *value = random_window(&b->rng, 1000);
+        int rc = cairn_put(b->store, b->keys[k].bytes, b->keys[k].size, value, 1000, NULL, NULL);
+        starved_learn(b, rc, k, value, 1000);
+    }
+    memory_counted();
+    return memory_uncounted(cairn_compact(b->store, &o, NULL, NULL));
+}
+
 /* A new store and its first put, which makes its first segment. */
 static int create(starved *b) {
     cairn *other = NULL;
@@ -190,6 +203,7 @@ const act acts[ACTS] = {[ACT_PUT_NEW] = {"put of a new key", act_put_new},
                         {"snapshot", act_use_snapshot},
                         {"checkpoint", checkpoint_store},
                         {"sync", sync_store},
+                        {"compaction", compact_store},
                         {"verify", verify},
                         {"stats", stats},
                         {"reopen", reopen},
