@@ -65,6 +65,7 @@ static int plan(holes *h, double ratio, uint64_t enough, cairn_error *error) {
     vlog_space *list = NULL;
     size_t count = 0;
     uint64_t replay_start = store_replay_start(h->store);
+    hash_index_quiesce(h->store->index); /* what was appended before that, the index knows now */
     h->last_snapshot = store_snapshots_last(h->store);
     int rc = vlog_space_list(h->store->log, &list, &count);
     if (rc == CAIRN_OK) h->list = calloc(count + 1, sizeof *h->list);
