@@ -62,7 +62,8 @@ void store_space_brake(cairn *store, uint64_t bytes) {
     if (s.garbage <= from) return;
     double share = (double)(s.garbage - from) / (double)(s.limit - from + 1); /* 1 at the bound */
     double ns = share * share * (double)bytes * BRAKE_NS_A_BYTE;
-    os_nap_us((uint64_t)(ns < BRAKE_NS_MAX ? ns : BRAKE_NS_MAX) / 1000);
+    uint64_t us = (uint64_t)(ns < BRAKE_NS_MAX ? ns : BRAKE_NS_MAX) / 1000;
+    if (us > 0) os_nap_us(us);
 }
 
 /* ---- Victims ---- */
