@@ -37,6 +37,7 @@ static vlog_space space_of(segment *s) {
                         .end_place = s->end_place,
                         .lowest_version = s->lowest_version,
                         .compacted = s->compacted,
+                        .punched = s->punched,
                         .held = vlog_is_held(s),
                         .spoiled = atomic_load(&s->spoiled),
                         .no_holes = atomic_load(&s->no_holes)};

@@ -17,7 +17,7 @@ typedef struct vlog_space {
     uint64_t kept, gaps; /* and tombstones and SKIPs, where compaction wrote it; else 0 */
     uint64_t footer_bytes, first_place, end_place, lowest_version;
     uint64_t batch; /* the caller's, see src/store/compact.h */
-    bool compacted;
+    bool compacted, punched;
     bool held;     /* a snapshot, reader or view needs something of it */
     bool spoiled;  /* see vlog_spoil */
     bool no_holes; /* see vlog_forbid_holes */

@@ -22,8 +22,8 @@ struct vlog_punch {
     footer_builder builder;
     range *ranges; /* all that are freed, also before */
     size_t count, capacity;
-    uint64_t old_size, new_size, trailer_checksum;
-    uint64_t freed; /* bytes of all ranges */
+    uint64_t old_size, old_footer, new_size, trailer_checksum; /* old_footer: where it begins */
+    uint64_t freed;                                            /* bytes of all ranges */
 };
 
 /* Entries that may become one FREED. */
@@ -133,7 +133,10 @@ int vlog_punch_plan(vlog_punch **out, vlog *log, segment *s, vlog_dead dead, voi
     if (rc == CAIRN_OK && !entry_cursor_has_footer(&c)) {
         rc = vlog_damaged(error, s, atomic_load(&s->end), NULL, "the footer is damaged");
     }
-    if (rc == CAIRN_OK) rc = make_footer(p, &c, dead, ctx, error);
+    if (rc == CAIRN_OK) {
+        p->old_footer = c.reader.trailer.entries_offset;
+        rc = make_footer(p, &c, dead, ctx, error);
+    }
     entry_cursor_close(&c);
     if (rc == CAIRN_OK) {
         uint64_t before = atomic_load(&s->freed);
@@ -167,6 +170,18 @@ static int write_synced(const vlog_punch *p, os_file *file, const uint8_t *foote
     return fails(p, os_rc, error);
 }
 
+/* The new footer goes before the old one where it fits there, else behind it: so the file does not grow with every
+ * punch. */
+static int footer_reserve_at(vlog_punch *p) {
+    const uint8_t *footer;
+    size_t size;
+    uint64_t before = round_up(atomic_load(&p->segment->end), BLOCK_BYTES), ignored;
+    p->builder.footer_offset = before;
+    int rc = footer_build(&p->builder, p->segment->seed, &footer, &size, &ignored);
+    if (rc == CAIRN_OK && before + size > p->old_footer) p->builder.footer_offset = round_up(p->old_size, BLOCK_BYTES);
+    return rc;
+}
+
 int vlog_punch_write(vlog_punch *p, cairn_error *error) {
     const uint8_t *footer = NULL;
     size_t size = 0;
@@ -175,8 +190,8 @@ int vlog_punch_write(vlog_punch *p, cairn_error *error) {
     if (vlog_failed(p->log)) return vlog_refuse_failed(error);
     int rc = vlog_require(p->log, FEATURE_COMPACTED, error); /* a file may be longer than its row says from now on */
     if (rc != CAIRN_OK) return rc;
-    p->builder.footer_offset = round_up(p->old_size, BLOCK_BYTES);
-    if (footer_build(&p->builder, s->seed, &footer, &size, &p->trailer_checksum) != CAIRN_OK) {
+    if (footer_reserve_at(p) != CAIRN_OK ||
+        footer_build(&p->builder, s->seed, &footer, &size, &p->trailer_checksum) != CAIRN_OK) {
         return status_set(error, CAIRN_NO_MEMORY, "no memory for a footer");
     }
     p->new_size = p->builder.footer_offset + size;
@@ -267,9 +282,11 @@ static int punch_all(const vlog_punch *p, os_file *file, cairn_error *error) {
     for (size_t i = 0; rc == CAIRN_OK && i < p->count; i++) {
         rc = punch(p, file, p->ranges[i], error);
     }
-    /* Older footers lie between the last record and the new one. */
+    /* Older footers lie between the last record and the new one, or behind it. */
     uint64_t footers = round_up(atomic_load(&p->segment->end), BLOCK_BYTES);
-    return rc == CAIRN_OK ? punch(p, file, (range){footers, p->builder.footer_offset}, error) : rc;
+    if (rc == CAIRN_OK) rc = punch(p, file, (range){footers, p->builder.footer_offset}, error);
+    int os_rc = rc == CAIRN_OK && p->new_size < p->old_size ? os_file_truncate(file, p->new_size) : 0;
+    return os_rc == 0 ? rc : fails(p, os_rc, error);
 }
 
 int vlog_punch_holes(vlog_punch *p, cairn_error *error) {

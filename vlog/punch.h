@@ -4,7 +4,7 @@
  * (src/store/holes.c), which calls these in order:
  *
  *   vlog_punch_plan     looks at a segment, and makes the new footer in memory
- *   vlog_punch_write    writes it behind the old one, durably
+ *   vlog_punch_write    writes it beside the old one, durably
  *   vlog_punch_publish  puts it into the manifest, for many at once; raises the reclaim epoch
  *   vlog_punch_holes    when every reader has left that may know the old footer
  */

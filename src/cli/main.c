@@ -77,7 +77,14 @@ static int help_of(const command *c) {
     return EXIT_OK;
 }
 
+static int unknown_command(const char *name) {
+    return report_usage("unknown command '%s'; `cairn --help` lists them", name);
+}
+
 static int run(const arguments *args, const char *mistake) {
+    if (mistake != NULL && args->operand_count > 0 && find_command(args->operands[0]) == NULL) {
+        return unknown_command(args->operands[0]); /* whose options are not known either */
+    }
     if (mistake != NULL) return report_usage("%s", mistake);
     if (args_has(args, OPT_VERSION)) {
         fprintf(stdout, "cairn %s\n", cairn_version());
@@ -88,7 +95,7 @@ static int run(const arguments *args, const char *mistake) {
         return report_usage("no command; `cairn --help` lists them");
     }
     const command *c = find_command(args->operands[0]);
-    if (c == NULL) return report_usage("unknown command '%s'; `cairn --help` lists them", args->operands[0]);
+    if (c == NULL) return unknown_command(args->operands[0]);
     const char *foreign = args_unknown_to(args, c->options);
     if (foreign != NULL) return report_usage("%s has no option --%s", c->name, foreign);
     if (args_has(args, OPT_HELP)) return help_of(c);

@@ -5,7 +5,10 @@
 #include "src/base/check.h"
 #include "src/base/status.h"
 
+#include <stdlib.h>
+
 #define RATIO_DEFAULT 0.2
+#define DEAD_RATIO (1 - 1.0 / 32)        /* of a segment: what is emptied without being asked */
 #define HOLES_RATIO (1.0 / 128)          /* of a segment: what holes are punched for without being asked */
 #define PACE_BYTES ((uint64_t)256 << 10) /* between two looks at the clock and the callback */
 #define NAP_US_MAX 100000u
@@ -61,15 +64,23 @@ int compaction_advance(compaction *c, uint64_t bytes, cairn_error *error) {
 
 /* ---- Units ---- */
 
-/* How many of the victims from `from` on are emptied together: about as much live as goes into one new segment. */
+/* How many of the victims from `from` on are emptied together: about as much live as goes into one new segment; those
+ * without anything live, which come first, by themselves, because they need no space to be emptied into. */
 static size_t unit_size(const victims *v, size_t from, uint64_t target) {
     uint64_t live = 0;
     size_t count = 0;
-    while (from + count < v->count && (count == 0 || live + v->list[from + count].live <= target)) {
-        live += v->list[from + count].live + v->list[from + count].kept;
-        count++;
+    for (; from + count < v->count; count++) {
+        const vlog_space *s = &v->list[from + count];
+        if (count > 0 && (live + s->live > target || (live == 0 && s->live > 0))) break;
+        live += s->live + s->kept;
     }
     return count;
+}
+
+static int dead_first(const void *a, const void *b) {
+    const vlog_space *x = a, *y = b;
+    bool x_lives = x->live > 0, y_lives = y->live > 0;
+    return x_lives != y_lives ? x_lives - y_lives : (x->id > y->id) - (x->id < y->id);
 }
 
 /* What was emptied is removed before there is much of it, because until then it counts twice; each time costs a
@@ -81,29 +92,40 @@ static bool should_reclaim(const compaction *c, uint64_t waiting) {
     return os_dir_free_bytes(store->dir, &left) == 0 && left < 2 * target;
 }
 
-/* Empties all victims. *damaged: some were left alone, and *error says of the last one why. */
-static int empty_all(compaction *c, const victims *v, bool *damaged, cairn_error *error) {
-    cairn *store = c->store;
-    uint64_t target = vlog_segment_target(store->log), waiting = 0;
+/* Empties victims until so much of them waits that it should be removed first: then the others are to be chosen anew,
+ * because the list names what goes; c->left says so. Some that are damaged are left alone (c->damaged). */
+static int empty_some(compaction *c, victims *v, cairn_error *error) {
+    uint64_t target = vlog_segment_target(c->store->log), waiting = 0;
     int rc = CAIRN_OK;
-    for (size_t from = 0; rc == CAIRN_OK && from < v->count;) {
+    size_t from = 0;
+    if (v->count > 0) qsort(v->list, v->count, sizeof *v->list, dead_first);
+    while (rc == CAIRN_OK && from < v->count && (from == 0 || !should_reclaim(c, waiting))) {
         size_t count = unit_size(v, from, target);
         rc = compaction_empty(c, v, from, count, error);
         if (rc == CAIRN_CORRUPT) {
-            store_say(store, CAIRN_LOG_ERROR, "compaction leaves a segment alone: %s", error->message);
-            *damaged = true;
+            store_say(c->store, CAIRN_LOG_ERROR, "compaction leaves a segment alone: %s", error->message);
+            c->damaged = true;
             rc = CAIRN_OK;
         }
         for (size_t i = from; i < from + count; i++) {
             waiting += v->list[i].bytes;
         }
         from += count;
-        if (rc == CAIRN_OK && from < v->count && should_reclaim(c, waiting)) {
-            rc = store_reclaim(store, &c->result.bytes_freed, error);
-            waiting = 0;
-        }
     }
+    c->left = rc == CAIRN_OK && from < v->count;
     return rc;
+}
+
+/* Empties and removes; what a failure leaves emptied is removed all the same. *gained: bytes. */
+static int collect(compaction *c, victims *v, uint64_t *gained, cairn_error *error) {
+    uint64_t freed = c->result.bytes_freed;
+    int rc = empty_some(c, v, error);
+    cairn_error why;
+    int reclaimed = store_reclaim(c->store, &c->result.bytes_freed, &why);
+    *gained = c->result.bytes_freed - freed;
+    if (rc != CAIRN_OK || reclaimed == CAIRN_OK) return rc;
+    *error = why;
+    return reclaimed;
 }
 
 /* ---- By the caller's wish ---- */
@@ -127,8 +149,8 @@ static void count_only(compaction *c, const victims *v) {
     }
 }
 
-/* One choice of victims. *more: something was done. */
-static int run_round(compaction *c, bool *damaged, bool *more, cairn_error *error) {
+/* One choice of victims. *again: there is more to do, or there may be. */
+static int run_round(compaction *c, bool *again, cairn_error *error) {
     victims v = {0};
     uint64_t gained = 0;
     int rc = c->options.dry_run ? CAIRN_OK : holes_punch(c, c->options.min_garbage_ratio, UINT64_MAX, &gained, error);
@@ -136,11 +158,13 @@ static int run_round(compaction *c, bool *damaged, bool *more, cairn_error *erro
     if (rc == CAIRN_OK && c->options.dry_run) {
         count_only(c, &v);
     } else if (rc == CAIRN_OK) {
-        *more = v.count > 0;
+        *again = v.count > 0;
         c->progress.total += v.bytes;
-        rc = empty_all(c, &v, damaged, error);
-        int reclaimed = store_reclaim(c->store, &c->result.bytes_freed, rc == CAIRN_OK ? error : NULL);
-        if (rc == CAIRN_OK) rc = reclaimed;
+        rc = collect(c, &v, &gained, error);
+        if (rc == CAIRN_FULL && gained > 0) { /* there is space now */
+            c->left = true;
+            rc = CAIRN_OK;
+        }
     }
     victims_release(&v);
     return rc;
@@ -148,7 +172,6 @@ static int run_round(compaction *c, bool *damaged, bool *more, cairn_error *erro
 
 /* compact_lock held. */
 static int run(compaction *c, cairn_error *error) {
-    bool damaged = false, more = true;
     cairn_error why;
     if (!c->options.dry_run) (void)store_expire(c->store, SIZE_MAX); /* what expired is garbage */
     int rc = c->options.dry_run ? CAIRN_OK : vlog_sync(c->store->log, vlog_appended_place(c->store->log), &why);
@@ -156,12 +179,13 @@ static int run(compaction *c, cairn_error *error) {
         rc = vlog_seal_active(c->store->log, c->options.full ? 1 : SEAL_BYTES, c->options.min_garbage_ratio, &why);
     }
     /* With all garbage: again, because tombstones were kept for the sake of records that have gone since. */
-    for (unsigned i = 0; rc == CAIRN_OK && more && i < (c->options.full ? ROUNDS_FULL : 1); i++) {
-        more = false;
-        rc = run_round(c, &damaged, &more, &why);
+    unsigned rounds = c->options.full ? ROUNDS_FULL : 1;
+    for (bool again = true; rc == CAIRN_OK && again && rounds > 0; rounds -= !c->left) {
+        again = c->left = false;
+        rc = run_round(c, &again, &why);
     }
     if (rc != CAIRN_OK && error != NULL) *error = why;
-    if (rc != CAIRN_OK || !damaged) return rc;
+    if (rc != CAIRN_OK || !c->damaged) return rc;
     return status_set(error, CAIRN_CORRUPT, "segments in which something is damaged were left alone; verify names it");
 }
 
@@ -183,22 +207,33 @@ int cairn_compact(cairn *store, const cairn_compact_options *options, cairn_comp
 
 /* ---- By the store itself ---- */
 
+/* Segments in which next to nothing lives, and value files. */
+static int drop_dead(compaction *c, cairn_error *error) {
+    int rc = CAIRN_OK;
+    for (bool again = true; rc == CAIRN_OK && again; again = c->left) {
+        victims v = {0};
+        uint64_t gained;
+        rc = victims_by_ratio(c->store, DEAD_RATIO, false, &v, error);
+        if (rc == CAIRN_OK) rc = collect(c, &v, &gained, error);
+        victims_release(&v);
+    }
+    return rc;
+}
+
 /* What needs no copy, at once; the rest until there is less garbage than at the start of it, or nothing more to gain.
  */
 static int work_off(compaction *c, cairn_error *error) {
     cairn *store = c->store;
-    bool damaged = false, more = true;
-    uint64_t gained = 0;
+    uint64_t gained = 1;
     store_space s = store_space_get(store);
     int rc = s.garbage > s.start ? vlog_seal_active(store->log, SEAL_BYTES, RATIO_DEFAULT, error) : CAIRN_OK;
     if (rc == CAIRN_OK) rc = holes_punch(c, HOLES_RATIO, UINT64_MAX, &gained, error);
-    for (s = store_space_get(store); rc == CAIRN_OK && more && s.garbage > s.start; s = store_space_get(store)) {
+    if (rc == CAIRN_OK) rc = drop_dead(c, error);
+    gained = 1;
+    for (s = store_space_get(store); rc == CAIRN_OK && gained > 0 && s.garbage > s.start; s = store_space_get(store)) {
         victims v = {0};
-        uint64_t freed = c->result.bytes_freed;
         rc = victims_by_benefit(store, s.garbage - s.start + s.start / 8, &v, error);
-        if (rc == CAIRN_OK) rc = empty_all(c, &v, &damaged, error);
-        if (rc == CAIRN_OK) rc = store_reclaim(store, &c->result.bytes_freed, error);
-        more = c->result.bytes_freed > freed;
+        if (rc == CAIRN_OK) rc = collect(c, &v, &gained, error);
         victims_release(&v);
     }
     return rc;

@@ -18,6 +18,8 @@ typedef struct compaction {
     cairn_compact_options options;
     cairn_compact_result result;
     cairn_progress progress;
+    bool damaged;       /* segments were left alone */
+    bool left;          /* victims were, to be chosen anew */
     bool in_background; /* gently, and until the store closes */
     uint64_t began_ns;  /* monotonic: for the rate */
     uint64_t paced;     /* bytes since then */

@@ -24,8 +24,8 @@ typedef struct holes {
 
 bool space_is_for_holes(const cairn *store, const vlog_space *s) {
     uint64_t all = s->bytes + s->freed, records = s->footer_bytes / ENTRY_BYTES + 1;
-    return !atomic_load(&store->no_holes) && !s->no_holes && all / records >= LARGE_BYTES &&
-           s->live >= all / LIVE_SHARE;
+    bool large = s->punched || all / records >= LARGE_BYTES; /* a second footer tells nothing of the number */
+    return !atomic_load(&store->no_holes) && !s->no_holes && large && s->live >= all / LIVE_SHARE;
 }
 
 /* What expired may still be wanted as a tombstone; and what stands for another part of its batch must go on doing so.

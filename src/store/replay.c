@@ -177,7 +177,10 @@ static int clean_up(cairn *store, cairn_error *error) {
 int store_recover(cairn *store, cairn_error *error) {
     loaded l = {0};
     int rc = load_checkpoint(store, &l, error);
-    if (rc != CAIRN_OK) return rc;
+    if (rc != CAIRN_OK) {
+        free(l.bytes);
+        return rc;
+    }
     bool clean = false;
     if (l.there && l.blob.closed) {
         rc = vlog_resume(store->log, l.blob.suspended, l.blob.suspended_size, error);

@@ -3,6 +3,7 @@
 #include "include/cairn.h"
 #include "src/base/check.h"
 #include "src/store/store.h"
+#include "tests/support/bulk.h"
 #include "tests/support/meanwhile.h"
 #include "tests/support/rung.h"
 #include "tests/support/sim_box.h"
@@ -16,7 +17,6 @@
 
 #include <cmocka.h>
 
-#define BULK_BYTES ((size_t)200000) /* five of them fill a segment */
 #define FILE_BYTES ((size_t)300000) /* a file of its own */
 
 /* ---- Steps ---- */
@@ -43,32 +43,6 @@ static cairn_compact_result compact_all(sim_box *b) {
 /* What comes next lies in another segment. */
 static void seal(sim_box *b) { sim_box_kill(b); }
 
-static void key_of(char key[16], const char *kind, unsigned i) { (void)snprintf(key, 16, "%s%u", kind, i); }
-
-static void put_bulk(sim_box *b, const char *kind, unsigned from, unsigned to) {
-    for (unsigned i = from; i < to; i++) {
-        char key[16];
-        key_of(key, kind, i);
-        put_text(b->store, key, random_pool() + i, BULK_BYTES);
-    }
-}
-
-static void expect_bulk(sim_box *b, const char *kind, unsigned from, unsigned to) {
-    for (unsigned i = from; i < to; i++) {
-        char key[16];
-        key_of(key, kind, i);
-        expect_get(b->store, key, strlen(key), random_pool() + i, BULK_BYTES);
-    }
-}
-
-static void delete_bulk(sim_box *b, const char *kind, unsigned from, unsigned to) {
-    for (unsigned i = from; i < to; i++) {
-        char key[16];
-        key_of(key, kind, i);
-        delete_text(b->store, key);
-    }
-}
-
 static cairn_snapshot *snapshot_of(cairn *store) {
     cairn_snapshot *s = NULL;
     assert_int_equal(cairn_snapshot_open(store, &s, NULL), CAIRN_OK);
@@ -84,16 +58,6 @@ static void expect_in(cairn_snapshot *s, const char *key, const void *value, siz
     assert_int_equal(got_size, size);
     assert_memory_equal(got, value, size);
     cairn_free(got);
-}
-
-/* The ways in which a store comes back. */
-enum { AS_IT_IS, KILLED, REOPENED, CUT, REBUILT, WAYS };
-
-static void come_back(sim_box *b, int way) {
-    if (way == KILLED) sim_box_kill(b);
-    if (way == REOPENED) sim_box_reopen(b);
-    if (way == CUT) sim_box_crash(b, 0);
-    if (way == REBUILT) sim_box_rebuild(b);
 }
 
 /* ---- What it gives back ---- */
@@ -205,10 +169,10 @@ static void a_deleted_key_does_not_come_back_in_whatever_order_segments_go(void 
     sim_box *b = *state;
     for (unsigned order = 0; order < 6; order++) {
         char key[16];
-        key_of(key, "k", order);
+        bulk_key(key, "k", order);
         for (unsigned s = 0; s < 3; s++) {
             char other[16];
-            key_of(other, "other", 10 * order + s);
+            bulk_key(other, "other", 10 * order + s);
             if (s == 0) put_text(b->store, key, random_pool(), BULK_BYTES);
             if (s == 1) put_text(b->store, key, random_pool() + 1, BULK_BYTES);
             if (s == 2) delete_text(b->store, key);
@@ -287,7 +251,7 @@ static void commit_bulk(sim_box *b, const char *kind, unsigned count) {
     assert_int_equal(cairn_batch_new(&batch), CAIRN_OK);
     for (unsigned i = 0; i < count; i++) {
         char key[16];
-        key_of(key, kind, i);
+        bulk_key(key, kind, i);
         assert_int_equal(cairn_batch_put(batch, key, strlen(key), random_pool() + i, BULK_BYTES), CAIRN_OK);
     }
     assert_int_equal(cairn_batch_commit(b->store, batch, NULL, NULL), CAIRN_OK);
@@ -303,7 +267,7 @@ static void a_batch_over_many_segments_survives_whichever_of_them_go(void **stat
         seal(b);
         delete_bulk(b, kind, dying, dying + 1);
         compact_all(b);
-        key_of(key, kind, dying);
+        bulk_key(key, kind, dying);
         expect_absent(b->store, key);
         expect_bulk(b, kind, 0, dying);
         expect_bulk(b, kind, dying + 1, 12);
@@ -351,7 +315,7 @@ static void a_commit_stays_while_a_snapshot_keeps_parts_of_its_batch(void **stat
     assert_int_equal(cairn_batch_delete(batch, "gone", 4), CAIRN_OK);
     for (unsigned i = 0; i < 8; i++) {
         char key[16];
-        key_of(key, "p", i);
+        bulk_key(key, "p", i);
         assert_int_equal(cairn_batch_put(batch, key, strlen(key), random_pool() + i, BULK_BYTES), CAIRN_OK);
     }
     assert_int_equal(cairn_batch_commit(b->store, batch, NULL, NULL), CAIRN_OK);
@@ -373,7 +337,7 @@ static void put_all_parts(void *ctx) {
     sim_box *b = ctx;
     for (unsigned i = 0; i < 8; i++) {
         char key[16];
-        key_of(key, "p", i);
+        bulk_key(key, "p", i);
         put_text(b->store, key, "meanwhile", 9);
     }
 }
@@ -389,7 +353,7 @@ static void parts_that_were_written_again_stay_while_the_first_ones_do(void **st
     assert_int_equal(cairn_batch_new(&batch), CAIRN_OK);
     for (unsigned i = 0; i < 8; i++) {
         char key[16];
-        key_of(key, "p", i);
+        bulk_key(key, "p", i);
         assert_int_equal(cairn_batch_put(batch, key, strlen(key), random_pool() + i, BULK_BYTES), CAIRN_OK);
     }
     assert_int_equal(cairn_batch_put(batch, "file", 4, random_pool(), FILE_BYTES), CAIRN_OK);
@@ -403,7 +367,7 @@ static void parts_that_were_written_again_stay_while_the_first_ones_do(void **st
     delete_bulk(b, "p", 4, 5);
     for (unsigned i = 0; i < 8; i++) {
         char key[16];
-        key_of(key, "p", i);
+        bulk_key(key, "p", i);
         versions[i] = i == 4 ? 0 : version_of(b->store, key);
     }
     compact_all(b);
@@ -411,7 +375,7 @@ static void parts_that_were_written_again_stay_while_the_first_ones_do(void **st
     sim_box_rebuild(b);
     for (unsigned i = 0; i < 8; i++) {
         char key[16];
-        key_of(key, "p", i);
+        bulk_key(key, "p", i);
         if (i != 4) assert_int_equal(version_of(b->store, key), versions[i]);
     }
     expect_absent(b->store, "p4");

@@ -108,5 +108,7 @@ grep -q -e --ttl "$out" && fail 'help of get tells of --ttl'
 exits 0 put --help
 grep -qF -e '--compress[=LEVEL] ' "$out" || fail 'help of put does not tell how --compress takes its level'
 exits 2 frobnicate --help
+exits 2 frobnicate "$store" --no-such-option
+complains "unknown command 'frobnicate'"
 
 finish

@@ -1,0 +1,235 @@
+/* Holes: the blocks of large dead records come back without a copy, nobody who sees a record loses it, and what fails
+ * on the way changes nothing. */
+#include "src/store/store.h"
+#include "tests/support/bulk.h"
+#include "tests/support/rung.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static cairn_compact_result compact(sim_box *b, int expected) {
+    cairn_compact_options o = {.struct_size = sizeof o, .full = true};
+    cairn_compact_result result = {.struct_size = sizeof result};
+    cairn_error error = {0};
+    int rc = cairn_compact(b->store, &o, &result, &error);
+    if (rc != expected) fail_msg("cairn_compact: %d, %s", rc, error.message);
+    return result;
+}
+
+/* Four segments, of whose twenty values every second one is dead. */
+static void make_dead(sim_box *b) {
+    put_bulk(b, "a", 0, 20);
+    for (unsigned i = 0; i < 20; i += 2) {
+        delete_bulk(b, "a", i, i + 1);
+    }
+}
+
+static void expect_half(sim_box *b) {
+    for (unsigned i = 1; i < 20; i += 2) {
+        expect_bulk(b, "a", i, i + 1);
+    }
+    expect_absent(b->store, "a0");
+    expect_absent(b->store, "a18");
+    assert_int_equal(verify_damage(b->store), 0);
+}
+
+static void fail_calls(sim_box *b, unsigned kinds, int error, bool sticky) {
+    sim_fault_set(b->disk, &(sim_fault){.kinds = kinds, .error = error, .sticky = sticky});
+}
+
+/* ---- What comes back ---- */
+
+static void large_dead_records_give_their_blocks_back_without_a_copy(void **state) {
+    sim_box *b = *state;
+    make_dead(b);
+    uint64_t before = stats_of(b->store).allocated_bytes;
+    cairn_compact_result r = compact(b, CAIRN_OK);
+    assert_int_equal(r.bytes_moved, 0);
+    assert_true(r.bytes_freed >= 10 * BULK_BYTES);
+    cairn_stats after = stats_of(b->store);
+    assert_true(before - after.allocated_bytes >= 10 * BULK_BYTES - (64 << 10));
+    assert_true(after.dead_bytes < 64 << 10);
+    for (int way = 0; way < WAYS; way++) {
+        come_back(b, way);
+        expect_half(b);
+        /* A power cut may undo holes; the next punch makes them again. */
+        if (way == CUT) (void)compact(b, CAIRN_OK);
+        assert_true(stats_of(b->store).dead_bytes < 256 << 10);
+    }
+}
+
+static void what_dies_later_is_freed_later(void **state) {
+    sim_box *b = *state;
+    make_dead(b);
+    (void)compact(b, CAIRN_OK);
+    for (unsigned i = 1; i < 17; i += 4) {
+        delete_bulk(b, "a", i, i + 1);
+    }
+    cairn_compact_result r = compact(b, CAIRN_OK);
+    assert_true(r.bytes_freed >= 4 * BULK_BYTES && r.bytes_moved < BULK_BYTES);
+    for (int way = 0; way < WAYS; way++) {
+        come_back(b, way);
+        expect_bulk(b, "a", 3, 4);
+        expect_bulk(b, "a", 19, 20);
+        expect_absent(b->store, "a5");
+        assert_int_equal(verify_damage(b->store), 0);
+    }
+}
+
+static void a_segment_in_which_little_lives_goes_as_a_whole(void **state) {
+    sim_box *b = *state;
+    put_bulk(b, "a", 0, 20);
+    put_text(b->store, "small", "s", 1);
+    delete_bulk(b, "a", 0, 20);
+    cairn_compact_result r = compact(b, CAIRN_OK);
+    assert_true(r.bytes_freed >= 20 * BULK_BYTES && r.bytes_moved < 4096);
+    assert_true(stats_of(b->store).allocated_bytes < BULK_BYTES);
+    expect_text(b->store, "small", "s");
+}
+
+/* ---- Who sees what is dead ---- */
+
+static void what_a_snapshot_sees_keeps_its_blocks_until_it_is_closed(void **state) {
+    sim_box *b = *state;
+    cairn_snapshot *snapshot = NULL;
+    put_bulk(b, "a", 0, 20);
+    assert_int_equal(cairn_snapshot_open(b->store, &snapshot, NULL), CAIRN_OK);
+    for (unsigned i = 0; i < 20; i += 2) {
+        delete_bulk(b, "a", i, i + 1);
+    }
+    assert_true(compact(b, CAIRN_OK).bytes_freed < BULK_BYTES);
+    void *got = NULL;
+    size_t size = 0;
+    assert_int_equal(cairn_snapshot_get(snapshot, "a4", 2, &got, &size, NULL), CAIRN_OK);
+    assert_int_equal(size, BULK_BYTES);
+    assert_memory_equal(got, random_pool() + 4, size);
+    cairn_free(got);
+    cairn_snapshot_close(snapshot);
+    assert_true(compact(b, CAIRN_OK).bytes_freed >= 10 * BULK_BYTES);
+    expect_half(b);
+}
+
+static void what_a_view_or_reader_or_scan_has_open_keeps_its_blocks(void **state) {
+    sim_box *b = *state;
+    cairn_view *view = NULL;
+    cairn_reader *reader = NULL;
+    cairn_scan *scan = NULL;
+    put_bulk(b, "a", 0, 20);
+    assert_int_equal(cairn_view_open(b->store, "a0", 2, &view, NULL), CAIRN_OK);
+    assert_int_equal(cairn_reader_open(b->store, "a18", 3, &reader, NULL), CAIRN_OK);
+    for (unsigned i = 0; i < 20; i += 2) {
+        delete_bulk(b, "a", i, i + 1);
+    }
+    (void)compact(b, CAIRN_OK);
+    assert_memory_equal(cairn_view_data(view), random_pool(), BULK_BYTES);
+    uint8_t *bytes = malloc(BULK_BYTES);
+    size_t got = 0;
+    assert_int_equal(cairn_reader_pread(reader, bytes, BULK_BYTES, 0, &got, NULL), CAIRN_OK);
+    assert_int_equal(got, BULK_BYTES);
+    assert_memory_equal(bytes, random_pool() + 18, got);
+    free(bytes);
+    cairn_view_close(view);
+    cairn_reader_close(reader);
+    assert_int_equal(cairn_scan_open(b->store, NULL, &scan, NULL), CAIRN_OK);
+    delete_bulk(b, "a", 1, 2);
+    (void)compact(b, CAIRN_OK);
+    unsigned count = 0;
+    while (cairn_scan_next(scan, NULL) == CAIRN_OK) {
+        const void *value;
+        size_t size;
+        assert_int_equal(cairn_scan_value(scan, &value, &size, NULL), CAIRN_OK);
+        count++;
+    }
+    assert_int_equal(count, 10);
+    cairn_scan_close(scan);
+    (void)compact(b, CAIRN_OK);
+    assert_true(stats_of(b->store).dead_bytes < 64 << 10);
+}
+
+/* ---- What fails ---- */
+
+static void where_no_hole_can_be_punched_records_are_moved(void **state) {
+    sim_box *b = *state;
+    make_dead(b);
+    fail_calls(b, SIM_PUNCH, -EOPNOTSUPP, true);
+    cairn_compact_result r = compact(b, CAIRN_OK);
+    assert_true(r.bytes_moved >= 8 * BULK_BYTES && r.bytes_freed > r.bytes_moved);
+    sim_fault_set(b->disk, NULL);
+    expect_half(b);
+}
+
+static void a_hole_that_fails_is_punched_the_next_time(void **state) {
+    sim_box *b = *state;
+    make_dead(b);
+    uint64_t before = stats_of(b->store).allocated_bytes;
+    /* The first call asks whether it is possible at all. */
+    sim_fault_set(b->disk, &(sim_fault){.kinds = SIM_PUNCH, .nth = 1, .error = -EIO, .sticky = true});
+    (void)compact(b, CAIRN_OK);
+    sim_fault_set(b->disk, NULL);
+    expect_half(b);
+    sim_box_reopen(b); /* which finds the blocks still there */
+    (void)compact(b, CAIRN_OK);
+    assert_true(before - stats_of(b->store).allocated_bytes >= 10 * BULK_BYTES - (64 << 10));
+    expect_half(b);
+}
+
+static void a_footer_that_does_not_fit_changes_nothing(void **state) {
+    sim_box *b = *state;
+    make_dead(b);
+    fail_calls(b, SIM_WRITE, -ENOSPC, true);
+    (void)compact(b, CAIRN_FULL);
+    sim_fault_set(b->disk, NULL);
+    for (int way = 0; way < WAYS; way++) {
+        come_back(b, way);
+        expect_half(b);
+    }
+    assert_true(compact(b, CAIRN_OK).bytes_freed >= 10 * BULK_BYTES);
+}
+
+/* Zeros that a footer lists were freed; with the footer damaged nobody can tell, and nothing wrong is returned. */
+static void a_damaged_footer_of_a_segment_with_holes_is_seen(void **state) {
+    sim_box *b = *state;
+    make_dead(b);
+    (void)compact(b, CAIRN_OK);
+    sim_box_close(b);
+    char names[16][SIM_NAME_SIZE];
+    size_t count = sim_names(b->disk, SIM_BOX_STORE, names, 16), damaged = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t size = 0;
+        if (strstr(names[i], ".seg") == NULL) continue;
+        free(sim_file_read(b->disk, SIM_BOX_STORE, names[i], &size));
+        damaged += size > BULK_BYTES && sim_file_poke(b->disk, SIM_BOX_STORE, names[i], size - 60, 0x10);
+    }
+    assert_true(damaged >= 3);
+    sim_box_open(b);
+    assert_true(verify_damage(b->store) >= damaged);
+    for (unsigned i = 1; i < 20; i += 2) {
+        expect_bulk(b, "a", i, i + 1);
+    }
+    sim_box_close(b);
+    (void)sim_file_remove(b->disk, SIM_BOX_STORE, "CHECKPOINT");
+    cairn *store = NULL;
+    assert_int_equal(store_open_on(&store, sim_os(b->disk), SIM_BOX_STORE, &b->options, b->hash_mask, NULL),
+                     CAIRN_CORRUPT);
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, sim_box_setup, sim_box_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(large_dead_records_give_their_blocks_back_without_a_copy),
+        TEST(what_dies_later_is_freed_later),
+        TEST(a_segment_in_which_little_lives_goes_as_a_whole),
+        TEST(what_a_snapshot_sees_keeps_its_blocks_until_it_is_closed),
+        TEST(what_a_view_or_reader_or_scan_has_open_keeps_its_blocks),
+        TEST(where_no_hole_can_be_punched_records_are_moved),
+        TEST(a_hole_that_fails_is_punched_the_next_time),
+        TEST(a_footer_that_does_not_fit_changes_nothing),
+        TEST(a_damaged_footer_of_a_segment_with_holes_is_seen),
+    };
+    return cmocka_run_group_tests_name("holes", tests, NULL, NULL);
+}
