@@ -1,8 +1,9 @@
 /* Ctrl-C and SIGTERM: a flag that long loops ask, so that they stop at a sound place. SIGPIPE is ignored: a write to a
  * pipe that nobody reads fails with EPIPE and is reported.
  *
- * The handlers are installed without SA_RESTART, so a blocking call in the main thread returns EINTR; a wait that must
- * not miss a signal polls interrupt_fd() beside its own descriptor.
+ * The handlers are installed without SA_RESTART, so a blocking call in the main thread returns EINTR, also one
+ * that begins a moment after the signal: from then on SIGALRM comes again and again. A wait that must not miss a signal
+ * polls interrupt_fd() beside its own descriptor.
  */
 #ifndef CAIRN_CLI_INTERRUPT_H
 #define CAIRN_CLI_INTERRUPT_H

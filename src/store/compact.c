@@ -52,7 +52,7 @@ int compaction_advance(compaction *c, uint64_t bytes, cairn_error *error) {
     c->progress.done += bytes;
     c->result.bytes_scanned += bytes;
     c->paced += bytes;
-    if (c->paced % PACE_BYTES >= bytes % PACE_BYTES && bytes < PACE_BYTES) return CAIRN_OK;
+    if ((c->paced - bytes) / PACE_BYTES == c->paced / PACE_BYTES) return CAIRN_OK;
     if (c->in_background) {
         if (atomic_load(&c->store->upkeep.stopping)) return status_set(error, CAIRN_CANCELLED, "the store is closing");
         be_gentle(c);

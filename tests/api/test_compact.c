@@ -43,23 +43,6 @@ static cairn_compact_result compact_all(sim_box *b) {
 /* What comes next lies in another segment. */
 static void seal(sim_box *b) { sim_box_kill(b); }
 
-static cairn_snapshot *snapshot_of(cairn *store) {
-    cairn_snapshot *s = NULL;
-    assert_int_equal(cairn_snapshot_open(store, &s, NULL), CAIRN_OK);
-    return s;
-}
-
-static void expect_in(cairn_snapshot *s, const char *key, const void *value, size_t size) {
-    cairn_error error = {0};
-    void *got = NULL;
-    size_t got_size = 0;
-    int rc = cairn_snapshot_get(s, key, strlen(key), &got, &got_size, &error);
-    if (rc != CAIRN_OK) fail_msg("cairn_snapshot_get: %d, %s", rc, error.message);
-    assert_int_equal(got_size, size);
-    assert_memory_equal(got, value, size);
-    cairn_free(got);
-}
-
 /* ---- What it gives back ---- */
 
 static void live_records_move_together_and_the_old_segments_go(void **state) {

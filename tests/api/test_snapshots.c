@@ -14,27 +14,6 @@
 
 #include <cmocka.h>
 
-static cairn_snapshot *snapshot_of(cairn *store) {
-    cairn_snapshot *s = NULL;
-    assert_int_equal(cairn_snapshot_open(store, &s, NULL), CAIRN_OK);
-    assert_non_null(s);
-    return s;
-}
-
-static void expect_in(cairn_snapshot *s, const char *key, const void *value, size_t size) {
-    cairn_entry entry = {.struct_size = sizeof entry};
-    cairn_error error = {0};
-    void *got = NULL;
-    size_t got_size = 0;
-    int rc = cairn_snapshot_get(s, key, strlen(key), &got, &got_size, &error);
-    if (rc != CAIRN_OK) fail_msg("cairn_snapshot_get: %d, %s", rc, error.message);
-    assert_int_equal(got_size, size);
-    assert_memory_equal(got, value, size);
-    cairn_free(got);
-    assert_int_equal(cairn_snapshot_stat(s, key, strlen(key), &entry, NULL), CAIRN_OK);
-    assert_int_equal(entry.value_size, size);
-}
-
 static void expect_not_in(cairn_snapshot *s, const char *key) {
     cairn_entry entry = {.struct_size = sizeof entry};
     cairn_error error;

@@ -22,4 +22,8 @@ void expect_absent(cairn *store, const char *key);
 /* Every call that reads gives these bytes: whole, in parts, mapped, listed. */
 void expect_everywhere(cairn *store, const char *key, const void *value, size_t size);
 
+/* A snapshot, to be closed; and what it has. */
+cairn_snapshot *snapshot_of(cairn *store);
+void expect_in(cairn_snapshot *s, const char *key, const void *value, size_t size);
+
 #endif
