@@ -16,7 +16,8 @@ typedef struct vlog_space {
     uint64_t live;       /* of these: what the index names */
     uint64_t kept, gaps; /* and tombstones and SKIPs, where compaction wrote it; else 0 */
     uint64_t footer_bytes, first_place, end_place, lowest_version;
-    uint64_t batch; /* the caller's, see src/store/compact.h */
+    uint64_t batch;     /* the caller's, see src/store/compact.h */
+    uint64_t scattered; /* see vlog_note_scattered */
     bool compacted, punched;
     bool held;     /* a snapshot, reader or view needs something of it */
     bool spoiled;  /* see vlog_spoil */
@@ -29,9 +30,10 @@ int vlog_space_list(vlog *log, vlog_space **list, size_t *count);
 /* Nothing names or holds anything in it; somebody holds something. */
 bool vlog_is_empty(const segment *s);
 bool vlog_is_held(const segment *s);
-void vlog_forbid_holes(segment *s);            /* its footer is damaged */
-void vlog_spoil(segment *s);                   /* compaction leaves it alone from now on, in this handle */
-uint64_t vlog_segment_target(const vlog *log); /* how large a segment is meant to get now */
+void vlog_note_scattered(segment *s, uint64_t bytes); /* dead, in runs too short for holes */
+void vlog_forbid_holes(segment *s);                   /* its footer is damaged */
+void vlog_spoil(segment *s);                          /* compaction leaves it alone from now on, in this handle */
+uint64_t vlog_segment_target(const vlog *log);        /* how large a segment is meant to get now */
 
 /* ---- Reading for a copy ---- */
 

@@ -22,6 +22,7 @@ static vlog_space space_of(segment *s) {
                         .first_place = s->first_place,
                         .end_place = s->end_place,
                         .lowest_version = s->lowest_version,
+                        .scattered = atomic_load(&s->scattered),
                         .compacted = s->compacted,
                         .punched = s->punched,
                         .held = vlog_is_held(s),
@@ -51,6 +52,7 @@ int vlog_space_list(vlog *log, vlog_space **list, size_t *count) {
 
 bool vlog_is_empty(const segment *s) { return atomic_load(&s->live) == 0 && !vlog_is_held(s); }
 
+void vlog_note_scattered(segment *s, uint64_t bytes) { atomic_store(&s->scattered, bytes); }
 void vlog_forbid_holes(segment *s) { atomic_store(&s->no_holes, true); }
 void vlog_spoil(segment *s) { atomic_store(&s->spoiled, true); }
 

@@ -6,7 +6,8 @@
  *    SEGMENT_SEALED nothing of them changes any more but size and checksum, when the segment is punched (vlog/punch.h),
  *    which readers of footers take under the lock. `end` is atomic, because statistics read it without the lock.
  *  - `target`: the append lock.
- *  - `live`, `freed`, `held_bytes`, `holds`, `spoiled`, `no_holes`: atomic, any thread. `warm`: see vlog/warm.h.
+ *  - `live`, `freed`, `held_bytes`, `holds`, `spoiled`, `no_holes`, `scattered`: atomic, any thread.
+ *    `warm`: see vlog/warm.h.
  *  - base_granule and granules of a compacted segment: its writer's, until it is published.
  *  - `handle`: published atomically. A user of it is inside the epoch. It is opened on first use and closed, when too
  * many are open, through the epoch (segment_files.lock guards opening and closing). A segment that is not sealed is
@@ -48,6 +49,7 @@ typedef struct segment {
     _Atomic uint32_t holds;      /* readers and views that have a record of it open */
     atomic_bool spoiled;         /* compaction found damage in it and leaves it alone */
     atomic_bool no_holes;        /* its footer is damaged: what lives in it must be moved */
+    _Atomic uint64_t scattered;  /* dead bytes that the last look found in runs too short for holes */
     uint64_t sealed_size, trailer_checksum, first_place, end_place, lowest_version; /* set when full */
     _Atomic(segment_handle *) handle;
     bool no_window; /* fixed */

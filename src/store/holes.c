@@ -12,6 +12,7 @@
 #define ENTRY_BYTES 20u                  /* about: of a footer's entry */
 #define LEAST_GAIN ((uint64_t)256 << 10) /* of a segment: a punch costs a sync */
 #define LIVE_SHARE 32u                   /* with less live than that, a segment is emptied: it costs little */
+#define SCATTERED_SHARE 8u /* with more dead than that between what lives, in short runs, it is emptied as well */
 
 typedef struct holes {
     compaction *run;
@@ -25,6 +26,7 @@ typedef struct holes {
 bool space_is_for_holes(const cairn *store, const vlog_space *s) {
     uint64_t all = s->bytes + s->freed, records = s->footer_bytes / ENTRY_BYTES + 1;
     bool large = s->punched || all / records >= LARGE_BYTES; /* a second footer tells nothing of the number */
+    if (s->scattered > s->bytes / SCATTERED_SHARE) return false;
     return !atomic_load(&store->no_holes) && !s->no_holes && large && s->live >= all / LIVE_SHARE;
 }
 
@@ -49,6 +51,7 @@ static int plan_one(holes *h, const vlog_space *s, cairn_error *error) {
         store_say(h->store, CAIRN_LOG_ERROR, "no holes for a segment: %s", error->message);
         return CAIRN_OK;
     }
+    if (rc == CAIRN_OK) vlog_note_scattered(s->segment, space_garbage(s) - min_u64(space_garbage(s), gain));
     if (p == NULL) return rc;
     h->list[h->count++] = p;
     h->gain += gain;

@@ -33,8 +33,9 @@ store_space store_space_get(cairn *store) {
     double amp = space_amp(store, live);
     uint64_t slack = max_u64(SLACK_MIN, 2 * vlog_segment_target(store->log));
     uint64_t share = (uint64_t)((amp - 1) * (double)(live + pinned));
+    /* Half of the slack is for what is being copied and for what waits to be removed. */
     return (store_space){
-        .garbage = dead - min_u64(dead, pinned), .start = share - share / 4 + slack / 4, .limit = share + slack};
+        .garbage = dead - min_u64(dead, pinned), .start = share * 5 / 8 + slack / 8, .limit = share + slack / 2};
 }
 
 void store_space_look(cairn *store) { atomic_store(&store->space_looked_at, dead_bytes(store)); }
@@ -184,28 +185,21 @@ int victims_by_ratio(cairn *store, double ratio, bool full, victims *v, cairn_er
     return rc == CAIRN_OK ? leave_out_commits(store, v, error) : rc;
 }
 
-/* Cost and benefit: Rosenblum and Ousterhout, "The design and implementation of a log-structured file system", 1992.
- * What is read and written again, against what is gained, and for how long it is likely to last: old values die less.
- */
-static double benefit(const vlog_space *s, uint64_t now) {
-    double used = (double)(s->live + s->kept) / (double)max_u64(s->bytes, 1);
-    return (1 - used) / (1 + used) * (double)(now - min_u64(s->lowest_version, now) + 1);
-}
+/* The share that is garbage: greedy. Weighing it with the age of what lives (cost and benefit: Rosenblum and
+ * Ousterhout, "The design and implementation of a log-structured file system", 1992) wrote more: bench/NOTES.md. */
+static double benefit(const vlog_space *s) { return (double)space_garbage(s) / (double)max_u64(s->bytes, 1); }
 
 int victims_by_benefit(cairn *store, uint64_t enough, victims *v, cairn_error *error) {
-    uint64_t replay_start, now = 0, gain = 0;
+    uint64_t replay_start, gain = 0;
     int rc = list_all(store, v, &replay_start, error);
     if (rc != CAIRN_OK) return rc;
-    for (size_t i = 0; i < v->all; i++) {
-        if (v->list[i].lowest_version != UINT64_MAX) now = max_u64(now, v->list[i].lowest_version);
-    }
     while (gain < enough) {
         size_t best = v->all;
         for (size_t i = v->count; i < v->all; i++) {
             const vlog_space *s = &v->list[i];
             if (space_garbage(s) < s->bytes / 32 + 1 || space_is_for_holes(store, s)) continue;
             if (!space_may_go(store, s, replay_start)) continue;
-            if (best == v->all || benefit(s, now) > benefit(&v->list[best], now)) best = i;
+            if (best == v->all || benefit(s) > benefit(&v->list[best])) best = i;
         }
         if (best == v->all) break;
         gain += space_garbage(&v->list[best]);

@@ -92,6 +92,30 @@ static void a_segment_in_which_little_lives_goes_as_a_whole(void **state) {
     expect_text(b->store, "small", "s");
 }
 
+/* Every second one of many, each too small for a hole: the store's own thread cannot free them where they lie. */
+static void what_dies_in_short_runs_goes_by_moving_what_lives_between(void **state) {
+    enum { COUNT = 1200, BYTES = 20000 };
+    sim_box *b = *state;
+    char key[16];
+    for (unsigned i = 0; i < COUNT; i++) {
+        bulk_key(key, "a", i);
+        put_text(b->store, key, random_pool() + i, BYTES);
+    }
+    for (unsigned i = 0; i < COUNT; i += 2) {
+        delete_bulk(b, "a", i, i + 1);
+    }
+    assert_int_equal(cairn_sync(b->store, NULL), CAIRN_OK);
+    uint64_t before = stats_of(b->store).dead_bytes;
+    assert_true(before >= COUNT / 2 * BYTES);
+    assert_true(store_compact_in_background(b->store));
+    assert_true(stats_of(b->store).dead_bytes <= before - (uint64_t)COUNT / 4 * BYTES);
+    for (unsigned i = 1; i < COUNT; i += 2) {
+        bulk_key(key, "a", i);
+        expect_get(b->store, key, strlen(key), random_pool() + i, BYTES);
+    }
+    assert_int_equal(verify_damage(b->store), 0);
+}
+
 /* ---- Who sees what is dead ---- */
 
 static void what_a_snapshot_sees_keeps_its_blocks_until_it_is_closed(void **state) {
@@ -218,6 +242,7 @@ int main(void) {
         TEST(large_dead_records_give_their_blocks_back_without_a_copy),
         TEST(what_dies_later_is_freed_later),
         TEST(a_segment_in_which_little_lives_goes_as_a_whole),
+        TEST(what_dies_in_short_runs_goes_by_moving_what_lives_between),
         TEST(what_a_snapshot_sees_keeps_its_blocks_until_it_is_closed),
         TEST(what_a_view_or_reader_or_scan_has_open_keeps_its_blocks),
         TEST(where_no_hole_can_be_punched_records_are_moved),
