@@ -4,15 +4,14 @@
 #include "src/base/check.h"
 #include "src/store/store.h"
 #include "tests/support/meddling.h"
+#include "tests/support/planted.h"
 #include "tests/support/rung.h"
-#include "tests/support/sweep.h"
 #include "vlog/held.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 #include <cmocka.h>
 
@@ -100,14 +99,6 @@ int __wrap_expiry_decode(expiry *x, const uint8_t *bytes, size_t size) {
 
 /* ---- Finding them ---- */
 
-static void sweep_some(uint64_t histories, finding *f) {
-    sweep s = {.finding = f, .crashes = 5, .nested_one_in = 40, .onward_one_in = 6};
-    for (uint64_t seed = FIRST_SEED; seed < FIRST_SEED + histories && !f->found; seed++) {
-        (void)sweep_history(&s, seed);
-    }
-    sweep_release(&s);
-}
-
 static void expect_found(bug what, bool by_meddling) {
     static finding f;
     f = (finding){0};
@@ -115,13 +106,10 @@ static void expect_found(bug what, bool by_meddling) {
     if (by_meddling) {
         (void)meddle_all(&f);
     } else {
-        sweep_some(HISTORIES_MAX, &f);
+        planted_sweep(NULL, FIRST_SEED, HISTORIES_MAX, &f);
     }
     planted = NO_BUG;
-    if (!f.found) fail_msg("it is not found");
-    char *end = strchr(f.text, '\n');
-    if (end != NULL) *end = '\0';
-    print_message("  found: %.160s\n", f.text);
+    planted_expect_found(&f);
 }
 
 static void a_checkpoint_that_begins_behind_a_batch_under_way(void **state) {
@@ -156,7 +144,7 @@ static void an_opening_that_forgets_what_expires(void **state) {
 static void nothing_is_found_where_nothing_is_planted(void **state) {
     (void)state;
     static finding f;
-    sweep_some(rung_choose(5, 1, 20), &f); /* test_batch_crash.c meddles without bugs */
+    planted_sweep(NULL, FIRST_SEED, rung_choose(5, 1, 20), &f); /* test_batch_crash.c meddles without bugs */
     if (f.found) fail_msg("%.900s", f.text);
 }
 

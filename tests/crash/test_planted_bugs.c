@@ -4,8 +4,8 @@
 #include "src/base/check.h"
 #include "tests/support/fault_run.h"
 #include "tests/support/os_wrap.h"
+#include "tests/support/planted.h"
 #include "tests/support/rung.h"
-#include "tests/support/sweep.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -225,26 +225,20 @@ static int swallow_readv(os_file *file, const struct iovec *iov, int count, uint
 
 /* ---- Finding them ---- */
 
-static bool sweep_finds(const os *plant, finding *f) {
-    sweep s = {.finding = f, .plant = plant, .crashes = 5, .nested_one_in = 40, .onward_one_in = 6};
+static void sweep_finds(const os *plant, finding *f) {
     *f = (finding){0};
-    for (uint64_t seed = FIRST_SEED; seed < FIRST_SEED + HISTORIES_MAX && !f->found; seed++) {
-        (void)sweep_history(&s, seed);
-    }
-    sweep_release(&s);
+    planted_sweep(plant, FIRST_SEED, HISTORIES_MAX, f);
     if (held.file != NULL) free(held.bytes);
     held.file = NULL;
     memset(opened, 0, sizeof opened);
-    return f->found;
 }
 
-static bool faults_find(const os *plant, unsigned kinds, finding *f) {
+static void faults_find(const os *plant, unsigned kinds, finding *f) {
     fault_run run = {.finding = f, .plant = plant, .only = kinds};
     *f = (finding){0};
     for (uint64_t seed = 1; seed <= FAULTED_HISTORIES && !f->found; seed++) {
         (void)fault_run_all(&run, seed, NULL);
     }
-    return f->found;
 }
 
 typedef struct planted {
@@ -255,22 +249,18 @@ typedef struct planted {
 static void is_found(void **state) {
     const planted *p = *state;
     static finding f;
-    if (!(p->faults != 0 ? faults_find(&p->calls, p->faults, &f) : sweep_finds(&p->calls, &f)))
-        fail_msg("it is not found");
-    char *end = strchr(f.text, '\n');
-    if (end != NULL) *end = '\0';
-    print_message("  found: %.160s\n", f.text);
+    if (p->faults != 0) {
+        faults_find(&p->calls, p->faults, &f);
+    } else {
+        sweep_finds(&p->calls, &f);
+    }
+    planted_expect_found(&f);
 }
 
 static void nothing_is_found_where_nothing_is_planted(void **state) {
     (void)state;
     static finding f;
-    sweep s = {.finding = &f, .crashes = 5, .nested_one_in = 40, .onward_one_in = 6};
-    uint64_t histories = rung_choose(10, 1, 10);
-    for (uint64_t seed = FIRST_SEED; seed < FIRST_SEED + histories && !f.found; seed++) {
-        (void)sweep_history(&s, seed);
-    }
-    sweep_release(&s);
+    planted_sweep(NULL, FIRST_SEED, rung_choose(10, 1, 10), &f);
     if (f.found) fail_msg("%.900s", f.text);
 }
 

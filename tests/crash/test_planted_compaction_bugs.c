@@ -4,8 +4,8 @@
 #include "src/store/compact.h"
 #include "src/store/tombstones.h"
 #include "tests/support/os_sim.h"
+#include "tests/support/planted.h"
 #include "tests/support/rung.h"
-#include "tests/support/sweep.h"
 #include "vlog/compacted.h"
 #include "vlog/entries.h"
 #include "vlog/punch.h"
@@ -166,14 +166,6 @@ int __wrap_vlog_remove(vlog *log, segment *const *segments, size_t count, uint64
 }
 
 /* ---- Finding them ---- */
-
-static void sweep_some(uint64_t histories, finding *f) {
-    sweep s = {.finding = f, .crashes = 5, .nested_one_in = 40, .onward_one_in = 6};
-    for (uint64_t seed = FIRST_SEED; seed < FIRST_SEED + histories && !f->found; seed++) {
-        (void)sweep_history(&s, seed);
-    }
-    sweep_release(&s);
-}
 
 static void open_masked(cairn **store, sim_disk *disk, uint64_t hash_mask) {
     cairn_options o = {
@@ -378,13 +370,10 @@ static void expect_found(bug what, void (*by)(finding *f)) {
     if (by != NULL) {
         by(&f);
     } else {
-        sweep_some(HISTORIES_MAX, &f);
+        planted_sweep(NULL, FIRST_SEED, HISTORIES_MAX, &f);
     }
     planted = NO_BUG;
-    if (!f.found) fail_msg("it is not found");
-    char *end = strchr(f.text, '\n');
-    if (end != NULL) *end = '\0';
-    print_message("  found: %.160s\n", f.text);
+    planted_expect_found(&f);
 }
 
 static void segments_that_go_before_the_checkpoint(void **state) {
@@ -423,7 +412,7 @@ static void a_checkpoint_of_before_that_is_still_believed(void **state) {
 static void nothing_is_found_where_nothing_is_planted(void **state) {
     (void)state;
     static finding f;
-    sweep_some(rung_choose(5, 1, 20), &f);
+    planted_sweep(NULL, FIRST_SEED, rung_choose(5, 1, 20), &f);
     rebuild_after_a_long_batch(&f);
     look_for_a_file_in_a_snapshot(&f);
     overwrite_what_is_moved(&f);
