@@ -65,12 +65,17 @@ bool store_reclaim_waits_for(const cairn *store, const segment *s) {
     return false;
 }
 
-void store_reclaim_release(cairn *store) {
-    while (store->drained != NULL) {
-        drained *d = store->drained;
-        store->drained = d->next;
+static void release(drained *list) {
+    while (list != NULL) {
+        drained *d = list;
+        list = d->next;
         free(d);
     }
+}
+
+void store_reclaim_release(cairn *store) {
+    release(store->drained);
+    store->drained = NULL;
 }
 
 static bool is_free(const drained *d, uint64_t oldest_scan) {
@@ -217,11 +222,7 @@ int store_reclaim(cairn *store, uint64_t *freed, cairn_error *error) {
         store_streams_give_back(store, files, file_count);
         give_back(store, units);
     } else {
-        while (units != NULL) {
-            drained *d = units;
-            units = d->next;
-            free(d);
-        }
+        release(units);
     }
     free(files);
     return rc;
