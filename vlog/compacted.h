@@ -27,6 +27,7 @@ typedef struct vlog_space {
 /* Every sealed segment, malloc'ed, in order of id. They stay until vlog_remove: the caller is the only one who calls
  * that. CAIRN_OK or CAIRN_NO_MEMORY. */
 int vlog_space_list(vlog *log, vlog_space **list, size_t *count);
+int vlog_space_by_id(const void *a, const void *b); /* for qsort */
 /* Nothing names or holds anything in it; somebody holds something. */
 bool vlog_is_empty(const segment *s);
 bool vlog_is_held(const segment *s);

@@ -30,7 +30,7 @@ static vlog_space space_of(segment *s) {
                         .no_holes = atomic_load(&s->no_holes)};
 }
 
-static int by_id(const void *a, const void *b) {
+int vlog_space_by_id(const void *a, const void *b) {
     uint64_t x = ((const vlog_space *)a)->id, y = ((const vlog_space *)b)->id;
     return (x > y) - (x < y);
 }
@@ -46,7 +46,7 @@ int vlog_space_list(vlog *log, vlog_space **list, size_t *count) {
     }
     os_mutex_unlock(&log->append_lock);
     if (*list == NULL) return CAIRN_NO_MEMORY;
-    qsort(*list, *count, sizeof **list, by_id);
+    qsort(*list, *count, sizeof **list, vlog_space_by_id);
     return CAIRN_OK;
 }
 

@@ -80,7 +80,7 @@ static size_t unit_size(const victims *v, size_t from, uint64_t target) {
 static int dead_first(const void *a, const void *b) {
     const vlog_space *x = a, *y = b;
     bool x_lives = x->live > 0, y_lives = y->live > 0;
-    return x_lives != y_lives ? x_lives - y_lives : (x->id > y->id) - (x->id < y->id);
+    return x_lives != y_lives ? x_lives - y_lives : vlog_space_by_id(a, b);
 }
 
 /* What was emptied is removed before there is much of it, because until then it counts twice; each time costs a

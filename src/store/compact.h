@@ -62,6 +62,8 @@ int victims_by_benefit(cairn *store, uint64_t enough, victims *v, cairn_error *e
 void victims_release(victims *v);
 
 bool space_may_go(const cairn *store, const vlog_space *s, uint64_t replay_start);
+/* The record of that entry is its key's newest. */
+bool space_index_names(cairn *store, const segment *s, const footer_entry *e);
 
 /* ---- holes.c: what is given back without a copy ---- */
 

@@ -35,10 +35,7 @@ bool space_is_for_holes(const cairn *store, const vlog_space *s) {
 static bool is_dead(void *ctx, const segment *s, const footer_entry *e) {
     cairn *store = ctx;
     if ((e->flags & (RECORD_EXPIRES | RECORD_REPLACES)) != 0) return false;
-    epoch_guard guard = epoch_enter(store->readers);
-    bool dead = !hash_index_holds(store->index, e->hash.index, vlog_entry_location(s, e));
-    epoch_exit(store->readers, guard);
-    return dead;
+    return !space_index_names(store, s, e);
 }
 
 static int plan_one(holes *h, const vlog_space *s, cairn_error *error) {

@@ -36,13 +36,6 @@ typedef struct unit {
     uint64_t record_capacity;
 } unit;
 
-static bool index_names(cairn *store, const segment *s, const footer_entry *e) {
-    epoch_guard guard = epoch_enter(store->readers);
-    bool names = hash_index_holds(store->index, e->hash.index, vlog_entry_location(s, e));
-    epoch_exit(store->readers, guard);
-    return names;
-}
-
 /* ---- Tombstones ---- */
 
 /* The record hides what is older under its key and is no value any more: a deletion, or one that may have expired. */
@@ -240,7 +233,7 @@ static int copy_tombstone(unit *u, segment *s, const footer_entry *e, cairn_erro
 }
 
 static int copy_entry(unit *u, segment *s, const footer_entry *e, cairn_error *error) {
-    bool live = (e->type == RECORD_PUT || e->type == RECORD_STREAM) && index_names(u->store, s, e);
+    bool live = (e->type == RECORD_PUT || e->type == RECORD_STREAM) && space_index_names(u->store, s, e);
     bool needed = !live && covers(e) && tombstones_is_needed(&u->dead, e->hash, e->version);
     int rc = needed ? is_absent(u, s, e, &needed, error) : CAIRN_OK;
     if (rc == CAIRN_OK && (live || needed)) rc = make_room(u, e->units, error);

@@ -80,6 +80,13 @@ bool space_may_go(const cairn *store, const vlog_space *s, uint64_t replay_start
     return s->compacted || s->end_place <= replay_start;
 }
 
+bool space_index_names(cairn *store, const segment *s, const footer_entry *e) {
+    epoch_guard guard = epoch_enter(store->readers);
+    bool names = hash_index_holds(store->index, e->hash.index, vlog_entry_location(s, e));
+    epoch_exit(store->readers, guard);
+    return names;
+}
+
 /* The lowest number of a batch that has its COMMIT in the segment and may have parts before it, or the lowest place of
  * a part before it that one here stands for, and that would count again without it; UINT64_MAX: none. */
 static int first_batch(cairn *store, const vlog_space *s, uint64_t *batch, cairn_error *error) {
@@ -98,15 +105,10 @@ static int first_batch(cairn *store, const vlog_space *s, uint64_t *batch, cairn
     return rc;
 }
 
-static int by_id(const void *a, const void *b) {
-    uint64_t x = ((const vlog_space *)a)->id, y = ((const vlog_space *)b)->id;
-    return (x > y) - (x < y);
-}
-
 /* Of the first v->count, those go to the others that hold a COMMIT while parts of its batch would stay, or a part that
  * stands for one, with what it was chosen for. In order of places, because each may keep the next one back. */
 static int leave_out_commits(cairn *store, victims *v, cairn_error *error) {
-    qsort(v->list, v->count, sizeof *v->list, by_id);
+    qsort(v->list, v->count, sizeof *v->list, vlog_space_by_id);
     size_t kept = 0;
     for (size_t i = 0; i < v->count; i++) {
         uint64_t batch;

@@ -1,7 +1,6 @@
 /* What is done behind the callers' backs: syncs within sync_interval_ms, sealing and preparing segments, checkpoints,
  * taking expired keys out of the index, compaction. Three threads, so that a checkpoint never delays a sync, and a
- * compaction neither. Without threads the next
- * append does what is due. */
+ * compaction neither. Without threads the next append does what is due. */
 #include "src/base/status.h"
 #include "src/store/store.h"
 
