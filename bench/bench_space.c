@@ -14,9 +14,10 @@
  *   amp peak, mean   allocated bytes of the directory, as du counts them, over the keys and values that are current;
  *                    looked at 400 times while values are replaced
  *   of bound         the largest ratio, from the first put on, of the allocated bytes to what cairn.h promises:
- *                    1.25 * live + the larger of 8 MiB and two segments. live: cairn_stats; a segment: the largest file
+ *                    A * live + the larger of 8 MiB and two segments. A: 1.25, 1.10 for values of 64 KiB and more, in
+ *                    the mix by their shares of what is current. live: cairn_stats; a segment: the largest file
  *                    in the directory at that moment. Above 1.00 the promise was broken.
- *   of 8 MiB         the same to 1.25 * live + 8 MiB: how much of the room for segments is made use of
+ *   of 8 MiB         the same to A * live + 8 MiB: how much of the room for segments is made use of
  *   write amp, proc  bytes that the process handed to the file system (/proc/self/io, less what was cancelled before
  *                    it got to the device) over bytes of all values put, the first ones too; from before the opening
  *                    to after the close and a sync
@@ -27,7 +28,7 @@
  *
  * Deleting: a store gets MiB of values, and then 90 % of its keys are deleted in random order.
  *
- *   bound, 8 MiB s   seconds from the last delete until the directory is by itself within the bound, and within 1.25 *
+ *   bound, 8 MiB s   seconds from the last delete until the directory is by itself within the bound, and within A *
  *                    live + 8 MiB; - when it has not changed for 10 seconds before that
  *   amp settled      allocated over current keys and values then
  *   compact s        how long cairn_compact with `full` takes after that
@@ -57,7 +58,9 @@
 #define REPETITIONS_MAX 16
 #define SAMPLES 400
 #define CHECKED 1000
-#define SPACE_AMP 1.25 /* the default of max_space_amp */
+#define SPACE_AMP_SMALL 1.25 /* the defaults of max_space_amp: of values below 64 KiB, */
+#define SPACE_AMP_LARGE 1.10 /* and of the others */
+#define LARGE_BYTES ((size_t)65536)
 #define SPACE_AMP_OFF 1e6
 #define SLACK_BYTES ((double)(8 * MIB))
 #define SKEW 0.99
@@ -170,11 +173,12 @@ static double live_bytes(cairn *store) {
     return (double)stats.live_bytes;
 }
 
-static double of_bound(disk_use use, double live) {
-    return (double)use.allocated / (SPACE_AMP * live + fmax(SLACK_BYTES, 2.0 * (double)use.largest));
+/* Both: what is allocated, to what live bytes may take (may_take), with the room that is left besides. */
+static double of_bound(disk_use use, double may_take) {
+    return (double)use.allocated / (may_take + fmax(SLACK_BYTES, 2.0 * (double)use.largest));
 }
 
-static double of_slack(disk_use use, double live) { return (double)use.allocated / (SPACE_AMP * live + SLACK_BYTES); }
+static double of_slack(disk_use use, double may_take) { return (double)use.allocated / (may_take + SLACK_BYTES); }
 
 /* ---- Bytes written ---- */
 
@@ -270,6 +274,7 @@ typedef struct run {
     uint8_t *key_sizes; /* the index of its value's size */
     uint64_t seed;
     uint64_t put, live; /* bytes of values put; of keys and values that are current */
+    uint64_t large;     /* of live: with values of LARGE_BYTES and more */
 } run;
 
 static void run_begin(run *r, const plan *p, const engine *e, uint64_t seed) {
@@ -286,9 +291,27 @@ static void run_end(run *r) {
     free(r->key_sizes);
 }
 
+static uint64_t current_bytes(const run *r, uint32_t i) { return BENCH_KEY_SIZE + sizes[r->key_sizes[i]]; }
+
+static bool is_large(const run *r, uint32_t i) { return sizes[r->key_sizes[i]] >= LARGE_BYTES; }
+
 static void forget(run *r, uint32_t i) {
-    if (r->versions[i] != 0) r->live -= BENCH_KEY_SIZE + sizes[r->key_sizes[i]];
+    if (r->versions[i] == 0) return;
+    r->live -= current_bytes(r, i);
+    if (is_large(r, i)) r->large -= current_bytes(r, i);
     r->versions[i] = 0;
+}
+
+static void remember(run *r, uint32_t i, uint32_t version, size_t size) {
+    r->versions[i] = version;
+    r->key_sizes[i] = (uint8_t)size;
+    r->live += current_bytes(r, i);
+    if (is_large(r, i)) r->large += current_bytes(r, i);
+}
+
+static double may_take(const run *r) {
+    double large = (double)r->large / (double)r->live;
+    return (large * SPACE_AMP_LARGE + (1 - large) * SPACE_AMP_SMALL) * live_bytes(r->store);
 }
 
 /* Returns the seconds it took. */
@@ -301,9 +324,7 @@ static double put_key(run *r, uint32_t i) {
     r->engine->put(r->store, key, key_size, value, sizes[size]);
     double seconds = now_s() - begin;
     forget(r, i);
-    r->versions[i] = version;
-    r->key_sizes[i] = (uint8_t)size;
-    r->live += BENCH_KEY_SIZE + sizes[size];
+    remember(r, i, version, size);
     r->put += sizes[size];
     return seconds;
 }
@@ -368,9 +389,9 @@ static void sample(const run *r, samples *s, bool filled) {
         s->count++;
     }
     if (r->engine != &engine_cairn) return;
-    double live = live_bytes(r->store);
-    s->of_bound = fmax(s->of_bound, of_bound(use, live));
-    s->of_slack = fmax(s->of_slack, of_slack(use, live));
+    double bytes = may_take(r);
+    s->of_bound = fmax(s->of_bound, of_bound(use, bytes));
+    s->of_slack = fmax(s->of_slack, of_slack(use, bytes));
 }
 
 static uint32_t next_key(run *r) {
@@ -472,9 +493,9 @@ static double delete_most(run *r) {
     return now_s() - begin;
 }
 
-/* Waits until the directory is within 1.25 * live + 8 MiB, or does not change any more. */
+/* Waits until the directory is within what live bytes may take and 8 MiB, or does not change any more. */
 static void await_settled(const run *r, double *bound_s, double *slack_s) {
-    double begin = now_s(), changed = begin, now = begin, live = live_bytes(r->store);
+    double begin = now_s(), changed = begin, now = begin, bytes = may_take(r);
     uint64_t last = 0;
     *bound_s = *slack_s = INFINITY;
     while (isinf(*slack_s) && now < changed + QUIET_SECONDS) {
@@ -482,8 +503,8 @@ static void await_settled(const run *r, double *bound_s, double *slack_s) {
         now = now_s();
         if (use.allocated != last) changed = now;
         last = use.allocated;
-        if (isinf(*bound_s) && of_bound(use, live) <= 1) *bound_s = now - begin;
-        if (of_slack(use, live) <= 1) *slack_s = now - begin;
+        if (isinf(*bound_s) && of_bound(use, bytes) <= 1) *bound_s = now - begin;
+        if (of_slack(use, bytes) <= 1) *slack_s = now - begin;
         if (isinf(*slack_s)) usleep(POLL_US);
     }
 }

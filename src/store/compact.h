@@ -31,7 +31,7 @@ typedef struct compaction {
 typedef struct store_space {
     uint64_t garbage; /* bytes of records and value files that nothing sees */
     uint64_t start;   /* from here on the store's own thread compacts */
-    uint64_t limit;   /* what the bound allows */
+    uint64_t limit;   /* of the bound, less what is kept for copies: writers are slowed before it */
 } store_space;
 store_space store_space_get(cairn *store);
 
