@@ -111,6 +111,7 @@ static bool close_store(cairn *store) {
 static void place_run(const place *p, model_run *r) {
     r->os = p->os;
     r->disk = p->disk;
+    r->compacts = !p->options.no_background;
     r->synced = p->options.durability == CAIRN_DURABILITY_SYNC;
 }
 
