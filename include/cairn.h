@@ -309,6 +309,33 @@ typedef struct cairn_compact_result {
 CAIRN_API int cairn_compact(cairn *store, const cairn_compact_options *options, cairn_compact_result *result,
                             cairn_error *error);
 
+typedef struct cairn_backup_result {
+    uint32_t struct_size;
+    uint64_t bytes;        /* of the backup's files, but for what was punched out of them */
+    uint64_t bytes_kept;   /* of these: an earlier backup in the same place had them */
+    uint64_t bytes_shared; /* of these: with the store, on one file system */
+    uint64_t bytes_copied;
+} cairn_backup_result;
+typedef struct cairn_backup_options {
+    uint32_t struct_size;
+    bool copy; /* share nothing with the store: what happens to its blocks does not happen to the backup's */
+    int (*progress)(const cairn_progress *progress, void *ctx); /* non-zero: CAIRN_CANCELLED */
+    void *ctx;                                                  /* `progress` must not call back into the store */
+    cairn_backup_result *result;                                /* filled on success; NULL: not wanted */
+} cairn_backup_options;
+/* Makes directory `dest` a store that holds what this one does at one moment of the call, never half a batch: every
+ * change that returned before, none that begins after. Reads, writes and compaction go on. Sealed segments are shared
+ * by reflink or hard link where file systems can, else copied; where dest holds an earlier backup of this store that
+ * nobody has written to since, only what is new. It opens like any store, also while this one goes on. Segments shared
+ * by hard link get no holes in either store: compaction copies what lives in them instead.
+ * Until it returns CAIRN_OK, and after a crash at any moment, dest holds the earlier backup, or no store, or the new
+ * backup. The store then needs a build that knows of backups. On a file system of its own dest may be the last thing
+ * that was written; it is durable when this returns.
+ * CAIRN_EXISTS: dest was written to, or is a backup of another store. CAIRN_NO_STORE: it is neither empty nor a backup.
+ * CAIRN_BUSY: it is open; CAIRN_FULL, CAIRN_IO, CAIRN_CORRUPT (a record that names a value file is damaged),
+ * CAIRN_READ_ONLY, CAIRN_CANCELLED. */
+CAIRN_API int cairn_backup(cairn *store, const char *dest, const cairn_backup_options *options, cairn_error *error);
+
 typedef struct cairn_train_options {
     uint32_t struct_size;
     uint32_t dictionary_bytes; /* 0: 110 KiB; 256 bytes to 1 MiB */

@@ -16,11 +16,12 @@
 
 #include "include/cairn.h"
 #include "index/hash_index.h"
-#include "src/os/os.h"
+#include "src/os/os_transfer.h"
 
 #define CHECKPOINT_ROOT_NAME "CHECKPOINT"
 #define CHECKPOINT_ROOT_NEW_NAME "CHECKPOINT.NEW"
 #define CHECKPOINT_DATA_NAME "CHECKPOINT.DATA"
+#define CHECKPOINT_DATA_NEW_NAME "CHECKPOINT.DATA.NEW" /* of a backup under way; a leftover otherwise */
 
 typedef struct checkpoint checkpoint; /* the opened pair of files; one thread at a time, guarded by the caller */
 
@@ -55,6 +56,14 @@ typedef int (*checkpoint_fence)(void *ctx, checkpoint_info *info, uint8_t **blob
                                 cairn_error *error);
 int checkpoint_write(checkpoint *c, hash_index *index, checkpoint_info *info, checkpoint_fence fence, void *ctx,
                      cairn_error *error);
+
+/* For a backup. Copies the published checkpoint into another directory, where it does not count yet, nor in the way of
+ * one that is there. Nobody writes one meanwhile. */
+int checkpoint_capture(os_transfer *t, cairn_error *error);
+void checkpoint_discard(os_dir *dir); /* what was captured */
+/* From here on the directory has no checkpoint; and from here on the captured one. Both durably. */
+int checkpoint_withdraw(os_dir *dir, cairn_error *error);
+int checkpoint_install(os_dir *dir, cairn_error *error);
 
 /* Bytes that the next checkpoint_write would write: images of the shards that changed. Any thread. */
 uint64_t checkpoint_cost(const hash_index *index);

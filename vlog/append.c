@@ -67,8 +67,8 @@ static int raise_ceiling(vlog *log, cairn_error *error) {
 /* A failed write is undone; where even that fails, nothing more can be appended safely. */
 static int cut_back(vlog *log, os_file *file, int write_rc, cairn_error *error) {
     segment *s = log->active;
-    int rc = status_os(error, write_rc, "cannot append to segment %016llx.seg at offset %llu",
-                       (unsigned long long)s->id, (unsigned long long)atomic_load(&s->end));
+    int rc = status_os(error, write_rc, "cannot append to segment %s at offset %llu", segment_name_of(s).text,
+                       (unsigned long long)atomic_load(&s->end));
     if (error != NULL) {
         error->segment = s->id;
         error->offset = atomic_load(&s->end);

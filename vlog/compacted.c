@@ -52,7 +52,7 @@ int vlog_record_raw(vlog *log, segment *s, uint64_t offset, uint64_t units, uint
     if (rc != CAIRN_OK) return rc;
     int os_rc = os_file_read(file, buf, length, offset, &got); /* once: not what makes a part warm */
     if (os_rc != 0) {
-        return status_os(error, os_rc, "cannot read segment %016llx.seg at offset %llu", (unsigned long long)s->id,
+        return status_os(error, os_rc, "cannot read segment %s at offset %llu", segment_name_of(s).text,
                          (unsigned long long)offset);
     }
     if (got < length) return vlog_damaged(error, s, offset + got, NULL, "the file ends inside a record");
@@ -84,9 +84,8 @@ static void output_free(vlog_output *o) {
 
 void vlog_output_abandon(vlog_output *o) {
     if (o == NULL) return;
-    char name[FILE_NAME_SIZE];
-    file_name(name, o->segment->id, "seg");
-    if (o->file != NULL) (void)os_unlink(o->log->options.dir, name); /* a leftover otherwise */
+    /* A leftover otherwise. */
+    if (o->file != NULL) (void)os_unlink(o->log->options.dir, segment_name_of(o->segment).text);
     segment_free(o->segment);
     output_free(o);
 }
@@ -101,7 +100,6 @@ static int take_run(vlog *log, manifest_segment *row, cairn_error *error) {
 }
 
 int vlog_output_open(vlog_output **out, vlog *log, uint64_t bytes_max, cairn_error *error) {
-    char name[FILE_NAME_SIZE];
     manifest_segment row = {.state = SEGMENT_SEALED, .flags = SEGMENT_COMPACTED};
     row.granules = round_up(SEGMENT_DATA_OFFSET + bytes_max + BLOCK_BYTES, GRANULE_BYTES) / GRANULE_BYTES;
     int rc = vlog_new_file_id(log, &row.id, error);
@@ -119,10 +117,10 @@ int vlog_output_open(vlog_output **out, vlog *log, uint64_t bytes_max, cairn_err
     o->written = SEGMENT_DATA_OFFSET;
     o->place = 1;
     footer_builder_init(&o->builder, SEGMENT_DATA_OFFSET);
-    file_name(name, row.id, "seg");
-    int os_rc = os_file_open(log->options.dir, name, OS_CREATE | OS_EXCLUSIVE, &o->file);
+    segment_name name = segment_name_of(o->segment);
+    int os_rc = os_file_open(log->options.dir, name.text, OS_CREATE | OS_EXCLUSIVE, &o->file);
     if (os_rc != 0) {
-        rc = status_os(error, os_rc, "cannot create segment %s", name);
+        rc = status_os(error, os_rc, "cannot create segment %s", name.text);
         vlog_output_abandon(o);
         return rc;
     }
@@ -133,8 +131,8 @@ int vlog_output_open(vlog_output **out, vlog *log, uint64_t bytes_max, cairn_err
 uint64_t vlog_output_bytes(const vlog_output *o) { return o->written + o->staged - SEGMENT_DATA_OFFSET; }
 
 static int write_error(const vlog_output *o, int os_rc, cairn_error *error) {
-    return status_os(error, os_rc, "cannot write segment %016llx.seg at offset %llu",
-                     (unsigned long long)o->segment->id, (unsigned long long)o->written);
+    return status_os(error, os_rc, "cannot write segment %s at offset %llu", segment_name_of(o->segment).text,
+                     (unsigned long long)o->written);
 }
 
 static int write_out(vlog_output *o, const uint8_t *bytes, size_t size, cairn_error *error) {
@@ -256,7 +254,7 @@ static int finish_file(vlog_output *o, cairn_error *error) {
     if (os_rc == 0) os_rc = os_dir_sync(o->log->options.dir);
     if (os_rc == 0) return CAIRN_OK;
     (void)vlog_fail(o->log);
-    return status_os(error, os_rc, "cannot sync segment %016llx.seg", (unsigned long long)s->id);
+    return status_os(error, os_rc, "cannot sync segment %s", segment_name_of(s).text);
 }
 
 static manifest_segment row_of(const segment *s) {

@@ -22,6 +22,7 @@ typedef struct vlog_space {
     bool held;     /* a snapshot, reader or view needs something of it */
     bool spoiled;  /* see vlog_spoil */
     bool no_holes; /* see vlog_forbid_holes */
+    bool shared;   /* see vlog_note_shared */
 } vlog_space;
 
 /* Every sealed segment, malloc'ed, in order of id. They stay until vlog_remove: the caller is the only one who calls
@@ -32,9 +33,11 @@ int vlog_space_by_id(const void *a, const void *b); /* for qsort */
 bool vlog_is_empty(const segment *s);
 bool vlog_is_held(const segment *s);
 void vlog_note_scattered(segment *s, uint64_t bytes); /* dead, in runs too short for holes */
-void vlog_forbid_holes(segment *s);                   /* its footer is damaged */
-void vlog_spoil(segment *s);                          /* compaction leaves it alone from now on, in this handle */
-uint64_t vlog_segment_target(const vlog *log);        /* how large a segment is meant to get now */
+/* Looks whether its file has another link: then it is immutable, and must not be punched. CAIRN_OK or CAIRN_IO. */
+int vlog_note_shared(vlog *log, segment *s, bool *shared, cairn_error *error);
+void vlog_forbid_holes(segment *s);            /* its footer is damaged */
+void vlog_spoil(segment *s);                   /* compaction leaves it alone from now on, in this handle */
+uint64_t vlog_segment_target(const vlog *log); /* how large a segment is meant to get now */
 
 /* ---- Reading for a copy ---- */
 

@@ -13,7 +13,7 @@ int vlog_read_trailer(const segment *s, os_file *file, uint64_t file_size, foote
     size_t got = 0;
     if (file_size < SEGMENT_DATA_OFFSET + sizeof bytes) return 0;
     int rc = os_file_read(file, bytes, sizeof bytes, file_size - sizeof bytes, &got);
-    if (rc != 0) return status_os(error, rc, "cannot read segment %016llx.seg", (unsigned long long)s->id);
+    if (rc != 0) return status_os(error, rc, "cannot read segment %s", segment_name_of(s).text);
     return got == sizeof bytes && footer_trailer_decode(t, bytes, file_size, s->seed);
 }
 
@@ -37,7 +37,7 @@ static int use_footer(entry_cursor *c, os_file *file, uint64_t size, uint64_t tr
     size_t got = 0;
     int os_rc = os_file_read(file, c->bytes, t.entries_size, t.entries_offset, &got);
     if (os_rc != 0) {
-        rc = status_os(error, os_rc, "cannot read segment %016llx.seg", (unsigned long long)s->id);
+        rc = status_os(error, os_rc, "cannot read segment %s", segment_name_of(s).text);
     } else {
         rc = got == t.entries_size && footer_reader_init(&c->reader, &t, c->bytes, SEGMENT_DATA_OFFSET, s->seed) &&
              footer_is_whole(c->reader);
@@ -51,8 +51,8 @@ static int use_footer(entry_cursor *c, os_file *file, uint64_t size, uint64_t tr
 
 static int use_records(entry_cursor *c, os_file *file, cairn_error *error) {
     const segment *s = c->segment;
-    vlog_say(c->log, CAIRN_LOG_WARNING, "footer of segment %016llx.seg is damaged: going by its records",
-             (unsigned long long)s->id);
+    vlog_say(c->log, CAIRN_LOG_WARNING, "footer of segment %s is damaged: going by its records",
+             segment_name_of(s).text);
     c->expected = s->first_place;
     return walker_init(&c->walker, s, file, SEGMENT_DATA_OFFSET, atomic_load(&s->end), error);
 }
@@ -66,7 +66,7 @@ static int open_cursor(entry_cursor *c, vlog *log, segment *s, cairn_error *erro
     int rc = segment_file(&log->files, s, &file, error);
     if (rc != CAIRN_OK) return rc;
     int os_rc = os_file_info_get(file, &info);
-    if (os_rc != 0) return status_os(error, os_rc, "cannot look at segment %016llx.seg", (unsigned long long)s->id);
+    if (os_rc != 0) return status_os(error, os_rc, "cannot look at segment %s", segment_name_of(s).text);
     /* It may be longer: a punch that was cut off leaves a footer that nothing names. */
     bool may_be_longer = (atomic_load(&log->features) & FEATURE_COMPACTED) != 0;
     if (info.size < size || (info.size > size && !may_be_longer)) {

@@ -1,7 +1,8 @@
 /* Names of the numbered files of a store. Strict, so that no other program's file is ever taken for one. */
+#include "vlog/file_name.h"
+
 #include "src/base/check.h"
 #include "src/base/status.h"
-#include "vlog/value_file.h"
 
 #include <string.h>
 
@@ -26,7 +27,7 @@ bool file_name_parse(const char *name, uint64_t *id, char suffix[4]) {
         if (digit == NULL) return false;
         value = value << 4 | (uint64_t)(digit - digits);
     }
-    static const char *const known[] = {"seg", "val", "tab", "dic"};
+    static const char *const known[] = {"seg", "alt", "val", "tab", "dic"};
     const char *letters = name + ID_DIGITS + 1;
     bool is_known = false;
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {

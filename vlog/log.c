@@ -53,7 +53,7 @@ static int load_freed(vlog *log, segment *s, cairn_error *error) {
     int rc = segment_file(&log->files, s, &file, error);
     if (rc == CAIRN_OK) {
         int os_rc = os_file_info_get(file, &info);
-        if (os_rc != 0) rc = status_os(error, os_rc, "cannot look at segment %016llx.seg", (unsigned long long)s->id);
+        if (os_rc != 0) rc = status_os(error, os_rc, "cannot look at segment %s", segment_name_of(s).text);
     }
     epoch_exit(log->options.readers, guard);
     if (rc != CAIRN_OK) return rc == CAIRN_CORRUPT ? CAIRN_OK : rc; /* is missing: whoever needs it says so */
@@ -200,6 +200,7 @@ void vlog_live_subtract(vlog *log, location where) {
     if (s == NULL) return;
     atomic_fetch_sub(&log->live_bytes, bytes);
     if (bytes >= RECORD_BLOCK_ALIGNED_BYTES) atomic_fetch_sub(&log->live_large_bytes, bytes);
+    if (atomic_load(&s->backed_up)) atomic_fetch_add(&log->backup_pinned, bytes);
     atomic_fetch_sub(&s->live, bytes); /* last: then the segment may go */
 }
 
@@ -239,6 +240,7 @@ vlog_usage vlog_usage_get(vlog *log) {
     return usage;
 }
 
+uint64_t vlog_backup_pinned(const vlog *log) { return atomic_load(&log->backup_pinned); }
 uint64_t vlog_live_bytes(const vlog *log) { return atomic_load(&log->live_bytes); }
 
 uint64_t vlog_dead_bytes(const vlog *log) {

@@ -164,6 +164,8 @@ bool vlog_upkeep_due(const vlog *log); /* there is something to do; no lock */
 /* Seals the active segment, durably, when it has that many bytes of records and that share of garbage; the log goes on
  * in another. Full segments are sealed in any case. */
 int vlog_seal_active(vlog *log, uint64_t least, double garbage_ratio, cairn_error *error);
+/* Seals it in any case where it has a record: everything that was appended before the call is in sealed segments. */
+int vlog_seal_all(vlog *log, cairn_error *error);
 
 /* An id for a new value file, never used before. */
 int vlog_new_file_id(vlog *log, uint64_t *id, cairn_error *error);
@@ -237,7 +239,8 @@ typedef struct vlog_usage {
 } vlog_usage;
 vlog_usage vlog_usage_get(vlog *log);
 uint64_t vlog_live_bytes(const vlog *log);
-uint64_t vlog_dead_bytes(const vlog *log); /* of records; any thread, no lock */
+uint64_t vlog_backup_pinned(const vlog *log); /* dead bytes that only a backup under way keeps */
+uint64_t vlog_dead_bytes(const vlog *log);    /* of records; any thread, no lock */
 /* Of the live bytes, those in records that begin on blocks. */
 uint64_t vlog_live_large_bytes(const vlog *log);
 

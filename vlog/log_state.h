@@ -51,6 +51,7 @@ struct vlog {
     _Atomic uint64_t next_place, next_version; /* written under append */
     _Atomic uint64_t appended_bytes;           /* written under append */
     _Atomic uint64_t record_bytes;             /* of all segments */
+    _Atomic uint64_t backup_pinned;            /* dead bytes of segments that a backup under way holds */
     _Atomic uint64_t live_bytes, live_large_bytes; /* sums of what the index names; see vlog_live_add */
 
     os_mutex maintain_lock; /* held by who seals full segments or takes sealed ones out; before append */
@@ -112,6 +113,9 @@ int vlog_packed_read(vlog *log, const vlog_head *head, void *buf, uint64_t size,
 int vlog_dictionary(vlog *log, uint64_t id, const dictionary **out, cairn_error *error);
 void vlog_dictionaries_release(vlog *log);
 void vlog_load_current_dictionary(vlog *log);
+
+/* leftovers.c: removes from a store's directory what its manifest does not list; see vlog_remove_leftovers. */
+int vlog_remove_unlisted(vlog *log, os_dir *dir, manifest *m, bool (*wanted)(void *ctx, uint64_t id), void *ctx);
 
 /* sync.c: syncs whatever may need it, footers included, also when no record is waiting. */
 int vlog_sync_files(vlog *log, cairn_error *error);

@@ -14,6 +14,7 @@
 enum { SEGMENT_OPEN = 1, SEGMENT_SEALED = 2 };
 #define SEGMENT_COMPACTED 1u /* flag: what compaction moved there, not a part of the append order */
 #define SEGMENT_PUNCHED 2u   /* flag: its footer may list ranges whose blocks were given back */
+#define SEGMENT_ALTERNATE 4u /* flag: the file has its other name */
 
 /* Bits of the incompatible features: each is set durably before the first record that it stands for is written, so a
  * build that does not know it refuses the store instead of misreading it. */
@@ -22,7 +23,9 @@ enum { SEGMENT_OPEN = 1, SEGMENT_SEALED = 2 };
 #define FEATURE_EXPIRES ((uint64_t)4)    /* records with an expiry */
 #define FEATURE_BATCH ((uint64_t)8)      /* parts of batches, and COMMIT */
 #define FEATURE_COMPACTED ((uint64_t)16) /* compacted segments, and segments that are gone */
-#define FEATURES_KNOWN (FEATURE_ZSTD | FEATURE_DICTIONARY | FEATURE_EXPIRES | FEATURE_BATCH | FEATURE_COMPACTED)
+#define FEATURE_BACKUP ((uint64_t)32)    /* files may have other links; lineage and origin */
+#define FEATURES_KNOWN                                                                                                 \
+    (FEATURE_ZSTD | FEATURE_DICTIONARY | FEATURE_EXPIRES | FEATURE_BATCH | FEATURE_COMPACTED | FEATURE_BACKUP)
 
 typedef struct manifest_segment {
     uint64_t id, generation, base_granule, granules;
@@ -38,6 +41,8 @@ typedef struct manifest {
     uint64_t dictionary;        /* id of the dictionary for new values; 0: none */
     uint64_t reclaimed_place;   /* records of the append order below it may be gone; 0: all are there */
     uint64_t next_granule;      /* where the next run is looked for first; 0: behind the youngest segment */
+    uint64_t lineage;           /* with FEATURE_BACKUP: of this history, random; else 0 */
+    uint64_t origin;            /* likewise: of the store that this is an untouched backup of; 0: none */
     manifest_segment *segments; /* ascending id; owned */
     size_t count, capacity;
 } manifest;

@@ -17,8 +17,9 @@
 #define FORMAT_MAJOR 1u
 #define FORMAT_MINOR 0u
 #define HEADER_BYTES 128u
+#define HEADER_BYTES_BACKUP 144u /* with lineage and origin */
 #define SEGMENT_BYTES 96u
-#define MANIFEST_BYTES_MAX (HEADER_BYTES + SEGMENT_BYTES * GRANULE_COUNT)
+#define MANIFEST_BYTES_MAX (HEADER_BYTES_BACKUP + SEGMENT_BYTES * GRANULE_COUNT)
 
 static const char manifest_magic[8] = {'C', 'A', 'I', 'R', 'N', 'M', 'A', 'N'};
 
@@ -39,7 +40,9 @@ enum header_field {
     AT_DURABLE_PLACE = 96,
     AT_DICTIONARY = 104,      /* with its feature bit, else reserved */
     AT_RECLAIMED_PLACE = 112, /* likewise */
-    AT_NEXT_GRANULE = 120     /* likewise */
+    AT_NEXT_GRANULE = 120,    /* likewise */
+    AT_LINEAGE = 128,         /* only there with it */
+    AT_ORIGIN = 136           /* likewise */
 };
 
 enum segment_field {
@@ -61,11 +64,15 @@ enum segment_field {
 
 /* ---- Codec ---- */
 
+static size_t header_bytes(uint64_t features) {
+    return (features & FEATURE_BACKUP) != 0 ? HEADER_BYTES_BACKUP : HEADER_BYTES;
+}
+
 static void encode_header(uint8_t *out, const manifest *m) {
     memcpy(out + AT_MAGIC, manifest_magic, sizeof manifest_magic);
     le16_put(out + AT_MAJOR, FORMAT_MAJOR);
     le16_put(out + AT_MINOR, FORMAT_MINOR);
-    le32_put(out + AT_HEADER_SIZE, HEADER_BYTES);
+    le32_put(out + AT_HEADER_SIZE, (uint32_t)header_bytes(m->features));
     memcpy(out + AT_STORE_ID, m->store_id, sizeof m->store_id);
     le64_put(out + AT_INCOMPATIBLE, m->features);
     le64_put(out + AT_COMPATIBLE, m->compatible_features);
@@ -78,6 +85,9 @@ static void encode_header(uint8_t *out, const manifest *m) {
     le64_put(out + AT_DICTIONARY, m->dictionary);
     le64_put(out + AT_RECLAIMED_PLACE, m->reclaimed_place);
     le64_put(out + AT_NEXT_GRANULE, m->next_granule);
+    if ((m->features & FEATURE_BACKUP) == 0) return;
+    le64_put(out + AT_LINEAGE, m->lineage);
+    le64_put(out + AT_ORIGIN, m->origin);
 }
 
 static void encode_segment(uint8_t *out, const manifest_segment *s) {
@@ -100,12 +110,13 @@ static void encode_segment(uint8_t *out, const manifest_segment *s) {
 
 /* The file's bytes, malloc'ed; NULL when there is no memory. */
 static uint8_t *encode(const manifest *m, uint64_t salt, size_t *size) {
-    *size = HEADER_BYTES + m->count * SEGMENT_BYTES;
+    size_t header = header_bytes(m->features);
+    *size = header + m->count * SEGMENT_BYTES;
     uint8_t *bytes = calloc(1, *size);
     if (bytes == NULL) return NULL;
     encode_header(bytes, m);
     for (size_t i = 0; i < m->count; i++)
-        encode_segment(bytes + HEADER_BYTES + i * SEGMENT_BYTES, &m->segments[i]);
+        encode_segment(bytes + header + i * SEGMENT_BYTES, &m->segments[i]);
     le64_put(bytes + AT_CHECKSUM, checksum(bytes + AT_MAGIC, *size - AT_MAGIC, salt));
     return bytes;
 }
@@ -164,9 +175,11 @@ static int check_header(const uint8_t *in, size_t size, const uint8_t store_id[1
                              MANIFEST_NAME ": features 0x%llx are unknown to this build",
                              (unsigned long long)(features & ~FEATURES_KNOWN));
     }
-    if (le32_get(in + AT_HEADER_SIZE) != HEADER_BYTES) return damaged(error, AT_HEADER_SIZE, "wrong header size");
+    size_t header = header_bytes(features);
+    if (size < header || le32_get(in + AT_HEADER_SIZE) != header)
+        return damaged(error, AT_HEADER_SIZE, "wrong header size");
     uint64_t bytes;
-    if (mul_overflows(le64_get(in + AT_SEGMENT_COUNT), SEGMENT_BYTES, &bytes) || bytes != size - HEADER_BYTES)
+    if (mul_overflows(le64_get(in + AT_SEGMENT_COUNT), SEGMENT_BYTES, &bytes) || bytes != size - header)
         return damaged(error, AT_SEGMENT_COUNT, "the number of segments does not fit the file's size");
     if (le64_get(in + AT_NEXT_ID) == 0) return damaged(error, AT_NEXT_ID, "impossible next id");
     if (le64_get(in + AT_VERSION_CEILING) == 0) return damaged(error, AT_VERSION_CEILING, "impossible version ceiling");
@@ -191,8 +204,9 @@ static const char *segment_fault(const manifest *m, const manifest_segment *s, u
     *at = AT_STATE;
     if (s->state != SEGMENT_OPEN && s->state != SEGMENT_SEALED) return "unknown state of a segment";
     *at = AT_FLAGS;
-    if ((s->flags & ~(SEGMENT_COMPACTED | SEGMENT_PUNCHED)) != 0) return "unknown flags of a segment";
-    if (s->flags != 0 && s->state == SEGMENT_OPEN) return "a compacted or punched segment that is open";
+    if ((s->flags & ~(SEGMENT_COMPACTED | SEGMENT_PUNCHED | SEGMENT_ALTERNATE)) != 0)
+        return "unknown flags of a segment";
+    if (s->flags != 0 && s->state == SEGMENT_OPEN) return "a compacted, punched or replaced segment that is open";
     if (s->state == SEGMENT_OPEN) return NULL;
     *at = AT_SEALED_SIZE;
     if (s->sealed_size < BLOCK_BYTES + FOOTER_TRAILER_BYTES) return "impossible size of a segment";
@@ -207,7 +221,7 @@ static const char *segment_fault(const manifest *m, const manifest_segment *s, u
 
 static int decode_segments(manifest *m, const uint8_t *in, size_t count, cairn_error *error) {
     for (size_t i = 0; i < count; i++) {
-        uint64_t offset = HEADER_BYTES + i * SEGMENT_BYTES, at;
+        uint64_t offset = header_bytes(m->features) + i * SEGMENT_BYTES, at;
         manifest_segment s = decode_segment(in + offset);
         const char *fault = segment_fault(m, &s, &at);
         if (fault != NULL) return damaged(error, offset + at, fault);
@@ -220,7 +234,7 @@ static int decode_segments(manifest *m, const uint8_t *in, size_t count, cairn_e
         return status_set(error, CAIRN_NO_MEMORY, MANIFEST_NAME ": no memory for %zu segments", count);
     if (overlapping == 0) return CAIRN_OK;
     size_t index = (size_t)(manifest_find(m, overlapping) - m->segments);
-    return damaged(error, HEADER_BYTES + index * SEGMENT_BYTES + AT_BASE_GRANULE, "segments overlap");
+    return damaged(error, header_bytes(m->features) + index * SEGMENT_BYTES + AT_BASE_GRANULE, "segments overlap");
 }
 
 static int decode(manifest *m, const uint8_t *in, size_t size, uint64_t salt, cairn_error *error) {
@@ -237,6 +251,10 @@ static int decode(manifest *m, const uint8_t *in, size_t size, uint64_t salt, ca
     m->durable_place = le64_get(in + AT_DURABLE_PLACE);
     m->reclaimed_place = le64_get(in + AT_RECLAIMED_PLACE);
     m->next_granule = le64_get(in + AT_NEXT_GRANULE);
+    if ((m->features & FEATURE_BACKUP) != 0) {
+        m->lineage = le64_get(in + AT_LINEAGE);
+        m->origin = le64_get(in + AT_ORIGIN);
+    }
     return decode_segments(m, in, (size_t)le64_get(in + AT_SEGMENT_COUNT), error);
 }
 

@@ -11,17 +11,16 @@ struct vlog_mapping {
 };
 
 static int map_payload(vlog *log, const vlog_head *head, vlog_mapping *m, cairn_error *error) {
-    char name[FILE_NAME_SIZE];
-    file_name(name, head->segment->id, "seg");
+    segment_name name = segment_name_of(head->segment);
     uint64_t offset = head->offset + head->header.header_size, end = offset + head->header.stored_size;
     os_file_info info;
-    int rc = os_file_open(log->options.dir, name, OS_READ_ONLY, &m->file);
+    int rc = os_file_open(log->options.dir, name.text, OS_READ_ONLY, &m->file);
     if (rc == 0) rc = os_file_info_get(m->file, &info);
-    if (rc != 0) return status_os(error, rc, "cannot open segment %s", name);
+    if (rc != 0) return status_os(error, rc, "cannot open segment %s", name.text);
     /* A mapping beyond the end would fault when it is read. */
     if (info.size < end) return vlog_damaged(error, head->segment, info.size, head, "the file ends inside a value");
     rc = os_file_map(m->file, offset, head->header.stored_size, &m->data);
-    if (rc != 0) return status_os(error, rc, "cannot map segment %s", name);
+    if (rc != 0) return status_os(error, rc, "cannot map segment %s", name.text);
     m->size = head->header.stored_size;
     const uint8_t *table = head->bytes + record_table_offset(head->header.key_size);
     uint64_t bad = frames_verify(table, m->data, m->size);

@@ -153,7 +153,7 @@ int vlog_punch_plan(vlog_punch **out, vlog *log, segment *s, vlog_dead dead, voi
 /* ---- Writing ---- */
 
 static int fails(const vlog_punch *p, int os_rc, cairn_error *error) {
-    return status_os(error, os_rc, "cannot write a footer of segment %016llx.seg", (unsigned long long)p->segment->id);
+    return status_os(error, os_rc, "cannot write a footer of segment %s", segment_name_of(p->segment).text);
 }
 
 static int write_synced(const vlog_punch *p, os_file *file, const uint8_t *footer, size_t size, cairn_error *error) {
@@ -263,8 +263,8 @@ static int punch(const vlog_punch *p, os_file *file, range r, cairn_error *error
     if (r.end <= r.begin) return CAIRN_OK;
     int os_rc = os_file_punch(file, r.begin, r.end - r.begin);
     if (os_rc == 0) return CAIRN_OK;
-    return status_os(error, os_rc, "cannot punch a hole into segment %016llx.seg at offset %llu",
-                     (unsigned long long)p->segment->id, (unsigned long long)r.begin);
+    return status_os(error, os_rc, "cannot punch a hole into segment %s at offset %llu",
+                     segment_name_of(p->segment).text, (unsigned long long)r.begin);
 }
 
 /* Tried behind the end, where there is nothing. */

@@ -9,8 +9,8 @@
 int vlog_damaged(cairn_error *error, const segment *s, uint64_t offset, const vlog_head *head, const char *what) {
     char text[KEY_TEXT_SIZE] = "";
     if (head != NULL) (void)key_text(text, vlog_head_key(head), head->header.key_size);
-    return status_set_at(error, CAIRN_CORRUPT, s->id, offset, "%s in segment %016llx.seg at offset %llu%s%s%s", what,
-                         (unsigned long long)s->id, (unsigned long long)offset, head != NULL ? ", key '" : "", text,
+    return status_set_at(error, CAIRN_CORRUPT, s->id, offset, "%s in segment %s at offset %llu%s%s%s", what,
+                         segment_name_of(s).text, (unsigned long long)offset, head != NULL ? ", key '" : "", text,
                          head != NULL ? "'" : "");
 }
 
@@ -31,7 +31,7 @@ int vlog_read_exactly(segment *s, os_file *file, void *buf, size_t size, uint64_
     size_t got = 0;
     int rc = segment_read(s, file, buf, size, offset, &got);
     if (rc != 0) {
-        rc = status_os(error, rc, "cannot read segment %016llx.seg at offset %llu", (unsigned long long)s->id,
+        rc = status_os(error, rc, "cannot read segment %s at offset %llu", segment_name_of(s).text,
                        (unsigned long long)offset);
         if (error != NULL) {
             error->segment = s->id;

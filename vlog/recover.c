@@ -279,8 +279,8 @@ static int replay_order(recovery *r, cairn_error *error) {
         if (t->end == SEGMENT_DATA_OFFSET) continue;
         int rc = replay_tail(r, t, error);
         if (rc < 0) return rc;
-        vlog_say(log, CAIRN_LOG_INFO, "replayed open segment %016llx.seg up to offset %llu",
-                 (unsigned long long)t->segment->id, (unsigned long long)t->end);
+        vlog_say(log, CAIRN_LOG_INFO, "replayed open segment %s up to offset %llu", segment_name_of(t->segment).text,
+                 (unsigned long long)t->end);
         if (rc == 1) continue;
         for (i++; i < r->tail_count; i++) { /* Behind the cut nothing stays. */
             r->result->trimmed += r->tails[i].end - SEGMENT_DATA_OFFSET;

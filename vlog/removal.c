@@ -27,7 +27,8 @@ static vlog_space space_of(segment *s) {
                         .punched = s->punched,
                         .held = vlog_is_held(s),
                         .spoiled = atomic_load(&s->spoiled),
-                        .no_holes = atomic_load(&s->no_holes)};
+                        .no_holes = atomic_load(&s->no_holes),
+                        .shared = atomic_load(&s->shared)};
 }
 
 int vlog_space_by_id(const void *a, const void *b) {
@@ -53,6 +54,22 @@ int vlog_space_list(vlog *log, vlog_space **list, size_t *count) {
 bool vlog_is_empty(const segment *s) { return atomic_load(&s->live) == 0 && !vlog_is_held(s); }
 
 void vlog_note_scattered(segment *s, uint64_t bytes) { atomic_store(&s->scattered, bytes); }
+int vlog_note_shared(vlog *log, segment *s, bool *shared, cairn_error *error) {
+    os_file *file = NULL;
+    os_file_info info;
+    *shared = false;
+    if ((atomic_load(&log->features) & FEATURE_BACKUP) == 0) return CAIRN_OK;
+    epoch_guard guard = epoch_enter(log->options.readers);
+    int rc = segment_file(&log->files, s, &file, error);
+    int os_rc = rc == CAIRN_OK ? os_file_info_get(file, &info) : 0;
+    epoch_exit(log->options.readers, guard);
+    if (os_rc != 0) rc = status_os(error, os_rc, "cannot look at segment %s", segment_name_of(s).text);
+    if (rc != CAIRN_OK) return rc;
+    *shared = info.links > 1;
+    atomic_store(&s->shared, *shared);
+    return CAIRN_OK;
+}
+
 void vlog_forbid_holes(segment *s) { atomic_store(&s->no_holes, true); }
 void vlog_spoil(segment *s) { atomic_store(&s->spoiled, true); }
 
@@ -117,12 +134,11 @@ static void forget(vlog *log, segment *const *segments, size_t count) {
 }
 
 static void remove_file(vlog *log, segment *s, uint64_t *freed) {
-    char name[FILE_NAME_SIZE];
-    file_name(name, s->id, "seg");
+    segment_name name = segment_name_of(s);
     segment_files_forget(&log->files, s);
-    int rc = os_unlink(log->options.dir, name);
+    int rc = os_unlink(log->options.dir, name.text);
     if (rc == 0) *freed += s->sealed_size - atomic_load(&s->freed);
-    if (rc != 0) vlog_say(log, CAIRN_LOG_WARNING, "cannot remove %s, which is not needed any more", name);
+    if (rc != 0) vlog_say(log, CAIRN_LOG_WARNING, "cannot remove %s, which is not needed any more", name.text);
     segment_free(s);
 }
 

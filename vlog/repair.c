@@ -32,7 +32,7 @@ static int finish_tail(recovery *r, tail *t, cairn_error *error) {
     if (os_rc == 0) os_rc = os_file_write(t->file, footer, size, t->end);
     if (os_rc == 0) os_rc = os_file_sync(t->file);
     if (os_rc != 0) {
-        return status_os(error, os_rc, "cannot repair the end of segment %016llx.seg", (unsigned long long)s->id);
+        return status_os(error, os_rc, "cannot repair the end of segment %s", segment_name_of(s).text);
     }
     vlog_set_end(r->log, s, t->end);
     s->sealed_size = t->end + size;
@@ -78,11 +78,10 @@ int vlog_repair(recovery *r, cairn_error *error) {
             atomic_store(&s->pinned, false);
             continue;
         }
-        char name[FILE_NAME_SIZE];
-        file_name(name, s->id, "seg");
+        segment_name name = segment_name_of(s);
         vlog_segments_remove(log, s);
-        int os_rc = os_unlink(log->options.dir, name); /* otherwise a leftover of the next open */
-        if (os_rc != 0) vlog_say(log, CAIRN_LOG_WARNING, "cannot remove %s", name);
+        int os_rc = os_unlink(log->options.dir, name.text); /* otherwise a leftover of the next open */
+        if (os_rc != 0) vlog_say(log, CAIRN_LOG_WARNING, "cannot remove %s", name.text);
     }
     int os_rc = os_dir_sync(log->options.dir);
     return os_rc == 0 ? CAIRN_OK : status_os(error, os_rc, "cannot sync the store's directory");

@@ -34,6 +34,7 @@ int vlog_store_manifest(vlog *log, cairn_error *error) {
     m->version_ceiling = max_u64(ceiling, atomic_load(&log->next_version) + VERSION_CHUNK);
     m->next_id = log->next_id + FILE_ID_CHUNK;
     m->durable_place = atomic_load(&log->durable_place);
+    m->origin = 0; /* it goes its own way from now on */
     bool sync_failed = false;
     int rc = manifest_store(m, log->options.dir, log->options.salt, &sync_failed, error);
     if (rc == CAIRN_OK) {
@@ -129,9 +130,7 @@ static int create_with_row(vlog *log, uint64_t granules, const segment *discard,
 failed_file:
     /* After a failed sync the new manifest may be the one on disk and list this file, so it stays. */
     if (!vlog_failed(log)) {
-        char name[FILE_NAME_SIZE];
-        file_name(name, s->id, "seg");
-        (void)os_unlink(log->options.dir, name);
+        (void)os_unlink(log->options.dir, segment_name_of(s).text);
     }
     segment_files_forget(&log->files, s);
 failed:
@@ -149,10 +148,9 @@ static int adopt(vlog *log, segment *s, cairn_error *error) {
 }
 
 static void drop_file(vlog *log, segment *s) {
-    char name[FILE_NAME_SIZE];
-    file_name(name, s->id, "seg");
+    segment_name name = segment_name_of(s);
     vlog_segments_remove(log, s);
-    (void)os_unlink(log->options.dir, name); /* a leftover otherwise */
+    (void)os_unlink(log->options.dir, name.text); /* a leftover otherwise */
 }
 
 static void activate(vlog *log, segment *s) {
@@ -207,13 +205,11 @@ int vlog_finish_active(vlog *log, cairn_error *error) {
     uint64_t trailer_checksum = 0;
     os_file *file = NULL;
     int rc = footer_build(&log->builder, s->seed, &bytes, &size, &trailer_checksum);
-    if (rc != CAIRN_OK)
-        return status_set(error, rc, "no memory for the footer of segment %016llx.seg", (unsigned long long)s->id);
+    if (rc != CAIRN_OK) return status_set(error, rc, "no memory for the footer of segment %s", segment_name_of(s).text);
     rc = segment_file(&log->files, s, &file, error);
     if (rc == CAIRN_OK) {
         int os_rc = os_file_write(file, bytes, size, atomic_load(&s->end));
-        if (os_rc != 0)
-            rc = status_os(error, os_rc, "cannot write the footer of segment %016llx.seg", (unsigned long long)s->id);
+        if (os_rc != 0) rc = status_os(error, os_rc, "cannot write the footer of segment %s", segment_name_of(s).text);
     }
     if (rc != CAIRN_OK) return rc;
     s->sealed_size = atomic_load(&s->end) + size;
@@ -329,20 +325,30 @@ int vlog_maintain(vlog *log, cairn_error *error) {
 
 /* Append lock held. */
 static bool is_worth_sealing(const vlog *log, uint64_t least, double garbage_ratio) {
-    if (log->active == NULL) return false;
     uint64_t bytes = atomic_load(&log->active->end) - SEGMENT_DATA_OFFSET, live = atomic_load(&log->active->live);
-    return bytes >= max_u64(least, 1) && live < bytes && (double)(bytes - live) >= garbage_ratio * (double)bytes;
+    return bytes >= least && live < bytes && (double)(bytes - live) >= garbage_ratio * (double)bytes;
 }
 
-int vlog_seal_active(vlog *log, uint64_t least, double garbage_ratio, cairn_error *error) {
+/* `all`: whatever it holds. */
+static int seal_active(vlog *log, bool all, uint64_t least, double garbage_ratio, cairn_error *error) {
     int rc = CAIRN_OK;
     os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
     while (log->preparing) {
         os_cond_wait(&log->prepared, &log->append_lock);
     }
-    bool worth_it = is_worth_sealing(log, least, garbage_ratio);
-    if (worth_it) rc = vlog_finish_active(log, error);
+    bool seals = log->active != NULL && atomic_load(&log->active->end) > SEGMENT_DATA_OFFSET &&
+                 (all || is_worth_sealing(log, least, garbage_ratio));
+    if (seals) rc = vlog_finish_active(log, error);
     os_mutex_unlock(&log->append_lock);
-    if (rc == CAIRN_OK && worth_it) rc = vlog_sync_files(log, error);
+    if (rc == CAIRN_OK && (seals || all)) rc = vlog_sync_files(log, error);
     return rc == CAIRN_OK ? vlog_maintain(log, error) : rc;
+}
+
+int vlog_seal_active(vlog *log, uint64_t least, double garbage_ratio, cairn_error *error) {
+    return seal_active(log, false, least, garbage_ratio, error);
+}
+
+int vlog_seal_all(vlog *log, cairn_error *error) {
+    if (vlog_failed(log)) return vlog_refuse_failed(error);
+    return seal_active(log, true, 0, 0, error);
 }

@@ -18,6 +18,7 @@ segment *segment_new(const manifest_segment *m, uint64_t salt, bool no_window) {
     s->no_window = no_window;
     s->compacted = (m->flags & SEGMENT_COMPACTED) != 0;
     s->punched = (m->flags & SEGMENT_PUNCHED) != 0;
+    s->alternate = (m->flags & SEGMENT_ALTERNATE) != 0;
     s->kept = m->kept;
     s->gaps = m->gaps;
     s->state = m->state;
@@ -39,6 +40,12 @@ void segment_free(segment *s) {
     }
     warm_free(atomic_load(&s->warm));
     free(s);
+}
+
+segment_name segment_name_of(const segment *s) {
+    segment_name name;
+    file_name(name.text, s->id, segment_suffix(s->alternate));
+    return name;
 }
 
 bool segment_warm(const segment *s, uint64_t offset, uint64_t size) {
@@ -80,10 +87,10 @@ int segment_check_header(const segment *s, os_file *file, const uint8_t store_id
     file_header h = header_of(s, store_id);
     size_t got = 0;
     int rc = os_file_read(file, block, sizeof block, 0, &got);
-    if (rc != 0) return status_os(error, rc, "cannot read segment %016llx.seg", (unsigned long long)s->id);
+    if (rc != 0) return status_os(error, rc, "cannot read segment %s", segment_name_of(s).text);
     if (got == sizeof block && file_header_valid(block, &h)) return CAIRN_OK;
-    return status_set_at(error, CAIRN_CORRUPT, s->id, 0, "header block of segment %016llx.seg is damaged",
-                         (unsigned long long)s->id);
+    return status_set_at(error, CAIRN_CORRUPT, s->id, 0, "header block of segment %s is damaged",
+                         segment_name_of(s).text);
 }
 
 /* ---- From address to segment ---- */

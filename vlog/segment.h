@@ -6,7 +6,7 @@
  *    SEGMENT_SEALED nothing of them changes any more but size and checksum, when the segment is punched (vlog/punch.h),
  *    which readers of footers take under the lock. `end` is atomic, because statistics read it without the lock.
  *  - `target`: the append lock.
- *  - `live`, `freed`, `held_bytes`, `holds`, `spoiled`, `no_holes`, `scattered`: atomic, any thread.
+ *  - `live`, `freed`, `held_bytes`, `holds`, `spoiled`, `no_holes`, `shared`, `scattered`: atomic, any thread.
  *    `warm`: see vlog/warm.h.
  *  - base_granule and granules of a compacted segment: its writer's, until it is published.
  *  - `handle`: published atomically. A user of it is inside the epoch. It is opened on first use and closed, when too
@@ -21,6 +21,7 @@
 #include "src/base/location.h"
 #include "src/os/os.h"
 #include "src/os/os_thread.h"
+#include "vlog/file_name.h"
 #include "vlog/manifest.h"
 #include "vlog/warm.h"
 
@@ -37,6 +38,7 @@ typedef struct segment_handle {
 typedef struct segment {
     uint64_t id, generation, base_granule, granules, seed;
     bool compacted;              /* fixed: not a part of the append order */
+    bool alternate;              /* fixed: the other name, see segment_name_of */
     bool punched;                /* the append lock */
     uint64_t kept, gaps;         /* fixed: of a compacted one, bytes of tombstones, and of SKIPs */
     uint32_t state;              /* SEGMENT_OPEN, SEGMENT_SEALED */
@@ -49,6 +51,8 @@ typedef struct segment {
     _Atomic uint32_t holds;      /* readers and views that have a record of it open */
     atomic_bool spoiled;         /* compaction found damage in it and leaves it alone */
     atomic_bool no_holes;        /* its footer is damaged: what lives in it must be moved */
+    atomic_bool shared;          /* a backup had it too when holes were last thought of: it is immutable */
+    atomic_bool backed_up;       /* a backup under way holds it: what dies in it is pinned */
     _Atomic uint64_t scattered;  /* dead bytes that the last look found in runs too short for holes */
     uint64_t sealed_size, trailer_checksum, first_place, end_place, lowest_version; /* set when full */
     _Atomic(segment_handle *) handle;
@@ -69,6 +73,14 @@ static inline uint64_t segment_offset(const segment *s, location where) {
 /* NULL when there is no memory. */
 segment *segment_new(const manifest_segment *m, uint64_t salt, bool no_window);
 void segment_free(segment *s); /* closes its file; NULL is nothing */
+
+/* The name of its file. A backup that replaces a segment of an earlier one uses suffixes in turn, so that both are
+ * there until the manifest says which one counts. */
+typedef struct segment_name {
+    char text[FILE_NAME_SIZE];
+} segment_name;
+segment_name segment_name_of(const segment *s);
+static inline const char *segment_suffix(bool alternate) { return alternate ? "alt" : "seg"; }
 
 void segment_encode_header(uint8_t block[4096], const segment *s, const uint8_t store_id[16]);
 /* Checks the header block of an open file. CAIRN_CORRUPT when it is damaged or another segment's. */

@@ -52,12 +52,11 @@ static int cache_file(segment_files *files, segment *s, os_file *file, cairn_err
 }
 
 static int open_locked(segment_files *files, segment *s, cairn_error *error) {
-    char name[FILE_NAME_SIZE];
-    file_name(name, s->id, "seg");
+    segment_name name = segment_name_of(s);
     os_file *file = NULL;
-    int rc = os_file_open(files->dir, name, files->read_only ? OS_READ_ONLY : 0, &file);
-    if (rc == -ENOENT) return status_set_at(error, CAIRN_CORRUPT, s->id, 0, "segment %s is missing", name);
-    if (rc != 0) return status_os(error, rc, "cannot open segment %s", name);
+    int rc = os_file_open(files->dir, name.text, files->read_only ? OS_READ_ONLY : 0, &file);
+    if (rc == -ENOENT) return status_set_at(error, CAIRN_CORRUPT, s->id, 0, "segment %s is missing", name.text);
+    if (rc != 0) return status_os(error, rc, "cannot open segment %s", name.text);
     rc = cache_file(files, s, file, error);
     if (rc != CAIRN_OK) os_file_close(file);
     return rc;
@@ -71,14 +70,13 @@ static int write_header(os_file *file, const segment *s, const uint8_t store_id[
 }
 
 int segment_files_create(segment_files *files, segment *s, const uint8_t store_id[16], cairn_error *error) {
-    char name[FILE_NAME_SIZE];
-    file_name(name, s->id, "seg");
+    segment_name name = segment_name_of(s);
     os_file *file = NULL;
-    int rc = os_file_open(files->dir, name, OS_CREATE | OS_EXCLUSIVE, &file);
-    if (rc != 0) return status_os(error, rc, "cannot create segment %s", name);
+    int rc = os_file_open(files->dir, name.text, OS_CREATE | OS_EXCLUSIVE, &file);
+    if (rc != 0) return status_os(error, rc, "cannot create segment %s", name.text);
     rc = write_header(file, s, store_id);
     if (rc != 0) {
-        rc = status_os(error, rc, "cannot write the header of segment %s", name);
+        rc = status_os(error, rc, "cannot write the header of segment %s", name.text);
     } else {
         atomic_store(&s->pinned, true);
         os_mutex_lock(&files->lock);
@@ -87,7 +85,7 @@ int segment_files_create(segment_files *files, segment *s, const uint8_t store_i
     }
     if (rc != CAIRN_OK) {
         os_file_close(file);
-        (void)os_unlink(files->dir, name);
+        (void)os_unlink(files->dir, name.text);
     }
     return rc;
 }

@@ -27,8 +27,8 @@ static int sync_segment(vlog *log, segment *s, bool full, cairn_error *error) {
     int os_rc = os_file_sync(file);
     if (os_rc != 0) {
         (void)vlog_fail(log);
-        rc = status_os(error, os_rc, "cannot sync segment %016llx.seg: no more writes until the store is reopened",
-                       (unsigned long long)s->id);
+        rc = status_os(error, os_rc, "cannot sync segment %s: no more writes until the store is reopened",
+                       segment_name_of(s).text);
         if (error != NULL) error->segment = s->id;
         return rc;
     }

@@ -6,22 +6,13 @@
 
 #include "include/cairn.h"
 #include "src/os/os.h"
+#include "vlog/file_name.h"
 
 struct packer; /* vlog/pack.h */
 struct pack_options;
 
 #define VALUE_FILE_DATA_OFFSET ((uint64_t)4096)
 #define VALUE_DESCRIPTOR_BYTES 64u
-#define FILE_NAME_SIZE 24 /* "0123456789abcdef.val" and the end */
-
-/* Writes the name of file `id` with a suffix of three letters ("seg", "val", "tab", "dic"). */
-void file_name(char name[FILE_NAME_SIZE], uint64_t id, const char *suffix);
-/* Parses such a name strictly (16 lower-case hex digits, dot, one of the four): true, and id and suffix are set. */
-bool file_name_parse(const char *name, uint64_t *id, char suffix[4]);
-
-/* The error of such a file: CAIRN_CORRUPT, with its name and the offset. */
-int file_damaged(cairn_error *error, uint64_t id, const char *suffix, uint64_t offset, const char *what);
-
 typedef struct value_descriptor {
     uint64_t id, value_size, stored_size, frames, table_offset, trailer_offset, file_size, trailer_checksum;
     uint8_t codec, frame_shift;

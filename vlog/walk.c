@@ -14,7 +14,7 @@ int walker_init(walker *w, const segment *s, os_file *file, uint64_t from, uint6
     os_file_info info;
     *w = (walker){.segment = s, .file = file, .offset = from, .next = from};
     int rc = os_file_info_get(file, &info);
-    if (rc != 0) return status_os(error, rc, "cannot look at segment %016llx.seg", (unsigned long long)s->id);
+    if (rc != 0) return status_os(error, rc, "cannot look at segment %s", segment_name_of(s).text);
     w->limit = min_u64(min_u64(limit, info.size), segment_capacity(s));
     w->buffer = malloc(max_u64(min_u64(BUFFER_BYTES, w->limit > from ? w->limit - from : 0), 1));
     if (w->buffer == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory to walk a segment");
@@ -36,8 +36,8 @@ static int fill(walker *w, uint64_t offset, size_t size, size_t step, cairn_erro
     size_t got = 0;
     int rc = os_file_read(w->file, w->buffer, min_u64(max_u64(step, size), available), offset, &got);
     if (rc != 0) {
-        return status_os(error, rc, "cannot read segment %016llx.seg at offset %llu",
-                         (unsigned long long)w->segment->id, (unsigned long long)offset);
+        return status_os(error, rc, "cannot read segment %s at offset %llu", segment_name_of(w->segment).text,
+                         (unsigned long long)offset);
     }
     w->buffer_offset = offset;
     w->buffer_have = got;

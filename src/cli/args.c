@@ -47,6 +47,7 @@ static const option_spec specs[OPT_COUNT] = {
                          "only segments with at least that share of garbage (0 to 1; default 0.2)"},
     [OPT_RATE] = {"rate", 0, "BYTES/S", "read at most so much a second; k, M, G are powers of 1024"},
     [OPT_DRY_RUN] = {"dry-run", 0, NULL, "only say what would be done"},
+    [OPT_COPY] = {"copy", 0, NULL, "share no blocks with the store, also where that could be"},
 };
 
 typedef struct parser {

@@ -44,6 +44,7 @@ typedef enum option_id {
     OPT_MIN_GARBAGE,
     OPT_RATE,
     OPT_DRY_RUN,
+    OPT_COPY,
     OPT_COUNT
 } option_id;
 

@@ -34,11 +34,6 @@ static void print_json(const cairn_compact_result *r, bool dry_run) {
     json_close(&object);
 }
 
-static void print_bytes(const char *name, uint64_t bytes) {
-    char text[HUMAN_SIZE];
-    fprintf(stdout, "%-20s %" PRIu64 "  (%s)\n", name, bytes, human_bytes(text, bytes));
-}
-
 static void print_table(const cairn_compact_result *r, bool dry_run) {
     double factor = 0;
     if (dry_run) fprintf(stdout, "%-20s yes: nothing was changed, this is what would be\n", "dry_run");

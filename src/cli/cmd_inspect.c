@@ -99,11 +99,6 @@ static void print_json(const cairn_stats *s) {
 
 static void print_count(const char *name, uint64_t count) { fprintf(stdout, "%-20s %" PRIu64 "\n", name, count); }
 
-static void print_bytes(const char *name, uint64_t bytes) {
-    char text[HUMAN_SIZE];
-    fprintf(stdout, "%-20s %" PRIu64 "  (%s)\n", name, bytes, human_bytes(text, bytes));
-}
-
 static void print_table(const cairn_stats *s) {
     print_count("keys", s->keys);
     print_bytes("live_bytes", s->live_bytes);

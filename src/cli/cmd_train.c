@@ -30,7 +30,7 @@ static void print_json(const cairn_train_result *r) {
     json_close(&object);
 }
 
-static void print_bytes(const char *what, uint64_t bytes, uint64_t value_bytes) {
+static void print_saving(const char *what, uint64_t bytes, uint64_t value_bytes) {
     char text[HUMAN_SIZE];
     fprintf(stdout, "%-24s %" PRIu64 "  (%s, %.1f %% saved)\n", what, bytes, human_bytes(text, bytes),
             percent_saved(bytes, value_bytes));
@@ -40,9 +40,9 @@ static void print_text(const cairn_train_result *r) {
     char text[HUMAN_SIZE];
     fprintf(stdout, "%-24s %" PRIu64 "\n", "values tried", r->samples);
     fprintf(stdout, "%-24s %" PRIu64 "  (%s)\n", "their bytes", r->value_bytes, human_bytes(text, r->value_bytes));
-    print_bytes("without a dictionary", r->plain_bytes, r->value_bytes);
-    if (r->before_bytes != r->plain_bytes) print_bytes("with the one in use", r->before_bytes, r->value_bytes);
-    print_bytes("with the dictionary", r->dictionary_bytes, r->value_bytes);
+    print_saving("without a dictionary", r->plain_bytes, r->value_bytes);
+    if (r->before_bytes != r->plain_bytes) print_saving("with the one in use", r->before_bytes, r->value_bytes);
+    print_saving("with the dictionary", r->dictionary_bytes, r->value_bytes);
     fprintf(stdout, "%-24s %.1f %%\n", "the dictionary saves", percent_saved(r->dictionary_bytes, r->plain_bytes));
     if (r->installed) {
         fprintf(stdout, "%-24s yes: dictionary %" PRIu64 ", for values that are put from now on\n", "installed", r->id);

@@ -15,6 +15,7 @@ int command_put_tree(const arguments *args);
 int command_get_tree(const arguments *args);
 int command_train(const arguments *args);
 int command_compact(const arguments *args);
+int command_backup(const arguments *args);
 int command_verify(const arguments *args);
 int command_stats(const arguments *args);
 

@@ -39,6 +39,8 @@ static const command commands[] = {
      command_train},
     {"compact", "", "give the space of overwritten and deleted values back", 1, 1,
      BIT(OPT_FULL) | BIT(OPT_MIN_GARBAGE) | BIT(OPT_RATE) | BIT(OPT_DRY_RUN), command_compact},
+    {"backup", "DEST", "make directory DEST a store that holds the same, or bring it up to date", 2, 2, BIT(OPT_COPY),
+     command_backup},
     {"verify", "", "read and check everything; exit 5 on damage", 1, 1, 0, command_verify},
     {"stats", "", "print what the store holds and takes", 1, 1, 0, command_stats},
 };

@@ -26,6 +26,11 @@ const char *human_bytes(char text[HUMAN_SIZE], uint64_t bytes) {
     return text;
 }
 
+void print_bytes(const char *name, uint64_t bytes) {
+    char text[HUMAN_SIZE];
+    fprintf(stdout, "%-20s %" PRIu64 "  (%s)\n", name, bytes, human_bytes(text, bytes));
+}
+
 bool progress_wanted(const arguments *args) {
     if (args->progress != PROGRESS_AUTO) return args->progress == PROGRESS_ALWAYS;
     return !args_has(args, OPT_QUIET) && isatty(STDERR_FILENO) == 1;

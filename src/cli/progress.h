@@ -33,5 +33,7 @@ void progress_erase(void);
 /* Bytes for people: "1.5 MiB". */
 #define HUMAN_SIZE 24
 const char *human_bytes(char text[HUMAN_SIZE], uint64_t bytes);
+/* A line of a table on standard output. */
+void print_bytes(const char *name, uint64_t bytes);
 
 #endif

@@ -58,6 +58,9 @@ struct os {
     int (*dir_free_bytes)(os_dir *dir, uint64_t *bytes);          /* that an unprivileged writer may still allocate */
     int (*rename)(os_dir *dir, const char *from, const char *to); /* replaces `to` */
     int (*unlink)(os_dir *dir, const char *name);
+    /* A second name for a file, in the same or another directory of the same table: -EEXIST; -EXDEV, -EPERM, -EMLINK or
+     * -EOPNOTSUPP where that cannot be. Survives a power cut like a name. */
+    int (*link)(os_dir *from, const char *name, os_dir *to, const char *to_name);
 
     int (*file_open)(os_dir *dir, const char *name, unsigned flags, os_file **out);
     void (*file_close)(os_file *file);
@@ -73,6 +76,9 @@ struct os {
     int (*file_sync)(os_file *file);                                  /* content and size */
     int (*file_flush)(os_file *file, uint64_t offset, uint64_t size); /* starts write-back; promises nothing */
     int (*file_punch)(os_file *file, uint64_t offset, uint64_t size); /* zeros; blocks given back; -EOPNOTSUPP */
+    /* Makes an empty file one with the same content, sharing its blocks until either is written: -EOPNOTSUPP, -EXDEV or
+     * -EINVAL where that cannot be. Survives a power cut like a write. */
+    int (*file_clone)(os_file *from, os_file *to);
     /* Private read-only mapping of bytes that exist (else -EIO); what is written to the file later may or may not be
      * seen. Any offset; *data points at that byte. */
     int (*file_map)(os_file *file, uint64_t offset, size_t size, const void **data);
@@ -118,6 +124,9 @@ static inline int os_dir_list(os_dir *dir, os_dir_visit visit, void *ctx) { retu
 static inline int os_dir_free_bytes(os_dir *dir, uint64_t *bytes) { return dir->os->dir_free_bytes(dir, bytes); }
 static inline int os_rename(os_dir *dir, const char *from, const char *to) { return dir->os->rename(dir, from, to); }
 static inline int os_unlink(os_dir *dir, const char *name) { return dir->os->unlink(dir, name); }
+static inline int os_link(os_dir *from, const char *name, os_dir *to, const char *to_name) {
+    return from->os->link(from, name, to, to_name);
+}
 static inline int os_file_open(os_dir *dir, const char *name, unsigned flags, os_file **out) {
     return dir->os->file_open(dir, name, flags, out);
 }
@@ -144,6 +153,7 @@ static inline int os_file_flush(os_file *file, uint64_t offset, uint64_t size) {
 static inline int os_file_punch(os_file *file, uint64_t offset, uint64_t size) {
     return file->os->file_punch(file, offset, size);
 }
+static inline int os_file_clone(os_file *from, os_file *to) { return from->os->file_clone(from, to); }
 static inline int os_file_map(os_file *file, uint64_t offset, size_t size, const void **data) {
     return file->os->file_map(file, offset, size, data);
 }

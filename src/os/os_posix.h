@@ -27,6 +27,7 @@ int posix_dir_list(os_dir *dir, os_dir_visit visit, void *ctx);
 int posix_dir_free_bytes(os_dir *dir, uint64_t *bytes);
 int posix_rename(os_dir *dir, const char *from, const char *to);
 int posix_unlink(os_dir *dir, const char *name);
+int posix_link(os_dir *from, const char *name, os_dir *to, const char *to_name);
 
 int posix_file_open(os_dir *dir, const char *name, unsigned flags, os_file **out);
 void posix_file_close(os_file *file);
@@ -38,6 +39,7 @@ int posix_file_truncate(os_file *file, uint64_t size);
 int posix_file_sync(os_file *file);
 int posix_file_flush(os_file *file, uint64_t offset, uint64_t size);
 int posix_file_punch(os_file *file, uint64_t offset, uint64_t size);
+int posix_file_clone(os_file *from, os_file *to);
 
 int posix_file_map(os_file *file, uint64_t offset, size_t size, const void **data);
 void posix_file_unmap(os_file *file, const void *data, size_t size);

@@ -127,6 +127,11 @@ int posix_rename(os_dir *base, const char *from, const char *to) {
     return renameat(fd, from, fd, to) == 0 ? 0 : -errno;
 }
 
+int posix_link(os_dir *from, const char *name, os_dir *to, const char *to_name) {
+    if (!posix_name_ok(name) || !posix_name_ok(to_name)) return -EINVAL;
+    return linkat(((posix_dir *)from)->fd, name, ((posix_dir *)to)->fd, to_name, 0) == 0 ? 0 : -errno;
+}
+
 int posix_unlink(os_dir *base, const char *name) {
     if (!posix_name_ok(name)) return -EINVAL;
     return unlinkat(((posix_dir *)base)->fd, name, 0) == 0 ? 0 : -errno;

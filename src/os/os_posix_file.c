@@ -8,7 +8,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -195,4 +197,13 @@ int posix_file_punch(os_file *file, uint64_t offset, uint64_t size) {
         rc = fallocate(fd_of(file), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)size);
     } while (rc != 0 && errno == EINTR);
     return rc == 0 ? 0 : -errno;
+}
+
+int posix_file_clone(os_file *from, os_file *to) {
+    int rc;
+    do {
+        rc = ioctl(fd_of(to), FICLONE, fd_of(from));
+    } while (rc != 0 && errno == EINTR);
+    if (rc == 0) return 0;
+    return errno == ENOTTY || errno == ENOSYS ? -EOPNOTSUPP : -errno;
 }

@@ -121,16 +121,25 @@ static int write_locked(cairn *store, bool closing, cairn_error *error) {
     return rc;
 }
 
-int store_checkpoint(cairn *store, bool closing, cairn_error *error) {
-    int rc;
-    os_mutex_lock(&store->checkpoint_lock);
+static int write_checked(cairn *store, bool closing, cairn_error *error) {
     if (store->checkpoint == NULL) {
-        rc = status_set(error, CAIRN_FAILED, "an earlier checkpoint failed: reopen the store");
-    } else if (vlog_failed(store->log)) {
-        rc = status_set(error, CAIRN_FAILED, "an earlier sync failed: reopen the store");
-    } else {
-        rc = write_locked(store, closing, error);
+        return status_set(error, CAIRN_FAILED, "an earlier checkpoint failed: reopen the store");
     }
+    if (vlog_failed(store->log)) return status_set(error, CAIRN_FAILED, "an earlier sync failed: reopen the store");
+    return write_locked(store, closing, error);
+}
+
+int store_checkpoint(cairn *store, bool closing, cairn_error *error) {
+    os_mutex_lock(&store->checkpoint_lock);
+    int rc = write_checked(store, closing, error);
+    os_mutex_unlock(&store->checkpoint_lock);
+    return rc;
+}
+
+int store_checkpoint_capture(cairn *store, os_transfer *t, cairn_error *error) {
+    os_mutex_lock(&store->checkpoint_lock);
+    int rc = write_checked(store, false, error);
+    if (rc == CAIRN_OK) rc = checkpoint_capture(t, error);
     os_mutex_unlock(&store->checkpoint_lock);
     return rc;
 }

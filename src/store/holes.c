@@ -27,7 +27,7 @@ bool space_is_for_holes(const cairn *store, const vlog_space *s) {
     uint64_t all = s->bytes + s->freed, records = s->footer_bytes / ENTRY_BYTES + 1;
     bool large = s->punched || all / records >= LARGE_BYTES; /* a second footer tells nothing of the number */
     if (s->scattered > s->bytes / SCATTERED_SHARE) return false;
-    return !atomic_load(&store->no_holes) && !s->no_holes && large && s->live >= all / LIVE_SHARE;
+    return !atomic_load(&store->no_holes) && !s->no_holes && !s->shared && large && s->live >= all / LIVE_SHARE;
 }
 
 /* What expired may still be wanted as a tombstone; and what stands for another part of its batch must go on doing so.
@@ -41,8 +41,11 @@ static bool is_dead(void *ctx, const segment *s, const footer_entry *e) {
 static int plan_one(holes *h, const vlog_space *s, cairn_error *error) {
     uint64_t gain = 0;
     vlog_punch *p = NULL;
+    bool shared;
     uint64_t least = max_u64(min_u64(LEAST_GAIN, s->bytes / 16), space_garbage(s) / 2);
-    int rc = vlog_punch_plan(&p, h->store->log, s->segment, is_dead, h->store, least, &gain, error);
+    int rc = vlog_note_shared(h->store->log, s->segment, &shared, error);
+    if (rc != CAIRN_OK || shared) return rc;
+    rc = vlog_punch_plan(&p, h->store->log, s->segment, is_dead, h->store, least, &gain, error);
     if (rc == CAIRN_CORRUPT) {
         vlog_forbid_holes(s->segment);
         store_say(h->store, CAIRN_LOG_ERROR, "no holes for a segment: %s", error->message);

@@ -179,6 +179,7 @@ static void free_store(cairn *store) {
     os_mutex_destroy(&store->snapshots_lock);
     os_mutex_destroy(&store->checkpoint_lock);
     os_mutex_destroy(&store->compact_lock);
+    os_mutex_destroy(&store->backup_lock);
     store_reclaim_release(store);
     free(store->dead_streams);
     free(store);
@@ -194,6 +195,7 @@ int store_open_on(cairn **out, os *system, const char *path, const cairn_options
     store->os = system;
     store->hash_mask = hash_mask;
     store->fork_generation = os_fork_generation();
+    os_mutex_init(&store->backup_lock);
     os_mutex_init(&store->compact_lock);
     os_mutex_init(&store->checkpoint_lock);
     os_mutex_init(&store->snapshots_lock);

@@ -28,7 +28,7 @@ static double space_amp(const cairn *store, uint64_t live) {
 
 store_space store_space_get(cairn *store) {
     uint64_t live = vlog_live_bytes(store->log) + atomic_load(&store->stream_bytes),
-             pinned = side_table_pinned_bytes(store->side);
+             pinned = side_table_pinned_bytes(store->side) + vlog_backup_pinned(store->log);
     uint64_t dead = dead_bytes(store);
     double amp = space_amp(store, live);
     uint64_t slack = max_u64(SLACK_MIN, 2 * vlog_segment_target(store->log));

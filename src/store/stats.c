@@ -40,7 +40,7 @@ int cairn_stats_get(cairn *store, cairn_stats *stats, cairn_error *error) {
         .live_bytes = usage.live_bytes + atomic_load(&store->stream_bytes),
         .dead_bytes =
             usage.record_bytes - min_u64(usage.live_bytes, usage.record_bytes) + atomic_load(&store->dead_stream_bytes),
-        .pinned_bytes = side_table_pinned_bytes(store->side),
+        .pinned_bytes = side_table_pinned_bytes(store->side) + vlog_backup_pinned(store->log),
         .cache_bytes = cache.bytes,
         .cache_hits = cache.hits,
         .cache_misses = cache.misses,

@@ -1,6 +1,7 @@
 /* The store: binds value log and index. For src/store only; the public face is include/cairn.h.
  *
  * Locks, in the order in which they are taken:
+ *   backup_lock       one backup at a time
  *   compact_lock      one compaction at a time; guards what waits to be reclaimed, and who removes segments
  *   checkpoint_lock   one checkpoint at a time; guards `checkpoint` and what the newest one covers
  *   stripes           of the hash index: around look-up, append and index change of one key, or of all keys of a batch
@@ -94,13 +95,15 @@ struct cairn {
     _Atomic uint64_t
         removals[HASH_INDEX_SHARDS]; /* how many entries have left the index, by stripe; written under it */
 
+    os_mutex backup_lock; /* one backup at a time */
+
     os_mutex compact_lock;
     struct drained *drained;          /* compact_lock: units whose segments wait to be removed */
     atomic_bool no_holes;             /* the file system cannot punch any */
     atomic_uint in_vain;              /* last looks of the store's own thread at much garbage that gained nothing */
     _Atomic uint64_t space_looked_at; /* garbage when the compactor was last told, or found nothing to do */
 
-    os_mutex checkpoint_lock;
+    os_mutex checkpoint_lock;            /* also held while the newest one is copied for a backup */
     checkpoint *checkpoint;              /* checkpoint_lock; NULL once it must not be used any more */
     _Atomic uint64_t checkpoint_epoch;   /* of the newest one; each has a higher one than all before it */
     _Atomic uint64_t covered_place;      /* replay would begin here */
@@ -110,6 +113,7 @@ struct cairn {
     os_mutex streams_lock;
     struct dead_stream *dead_streams; /* streams_lock: value files that nothing names any more */
     size_t dead_count, dead_capacity; /* streams_lock */
+    uint64_t backed_up_below;         /* streams_lock: a backup under way keeps those with lower ids; 0: none */
     _Atomic uint64_t streams, stream_bytes, dead_stream_bytes;
 
     store_upkeep upkeep;
@@ -286,6 +290,8 @@ int store_recover(cairn *store, cairn_error *error);
 /* ---- checkpoint.c ---- */
 
 int store_checkpoint(cairn *store, bool closing, cairn_error *error);
+/* Writes one, and copies it for a backup before there is a newer one. */
+int store_checkpoint_capture(cairn *store, os_transfer *t, cairn_error *error);
 bool store_checkpoint_due(const cairn *store);
 /* The store's part of a checkpoint. */
 typedef struct store_blob {
@@ -319,6 +325,11 @@ typedef struct dead_stream {
 int store_streams_take_dead(cairn *store, dead_stream **list, size_t *count);
 void store_streams_give_back(cairn *store, const dead_stream *list, size_t count);
 void store_streams_remove(cairn *store, const dead_stream *list, size_t count, uint64_t *freed);
+/* Ids of the value files that the index names, ascending (malloc'ed, also on failure), and their bytes; and of those
+ * that died and are still there as well: all that a record of the log may need, however old. Who removes them does not
+ * run. CAIRN_OK, CAIRN_CORRUPT, CAIRN_IO, CAIRN_NO_MEMORY. */
+int store_streams_list(cairn *store, uint64_t **ids, size_t *count, uint64_t *bytes, cairn_error *error);
+int store_streams_list_all(cairn *store, uint64_t **ids, size_t *count, uint64_t *bytes, cairn_error *error);
 /* Counts the streams that the index names; removes the files that it does not where `remove` is set. */
 int store_streams_recount(cairn *store, bool remove, cairn_error *error);
 void store_streams_remove_dead(cairn *store); /* all; nobody else uses the store */

@@ -40,7 +40,7 @@ int store_streams_take_dead(cairn *store, dead_stream **list, size_t *count) {
     *list = malloc((store->dead_count + 1) * sizeof **list);
     for (size_t i = 0; *list != NULL && i < store->dead_count; i++) {
         dead_stream d = store->dead_streams[i];
-        if (d.last_snapshot < oldest) {
+        if (d.last_snapshot < oldest && d.id >= store->backed_up_below) {
             (*list)[(*count)++] = d;
         } else {
             store->dead_streams[kept++] = d;
@@ -69,12 +69,11 @@ void store_streams_remove_dead(cairn *store) {
     store->dead_count = 0;
 }
 
-/* ---- After a crash ---- */
+/* ---- Which there are ---- */
 
 typedef struct census {
     location *list; /* records that the index names and that name a file */
     size_t count, capacity;
-    uint64_t *ids; /* of those files, ascending */
 } census;
 
 static int collect_stream(void *ctx, uint64_t hash, location where) {
@@ -93,27 +92,75 @@ static int by_id(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static bool is_wanted(void *ctx, uint64_t id) {
-    const census *c = ctx;
-    return c->count > 0 && bsearch(&id, c->ids, c->count, sizeof id, by_id) != NULL;
+static int collect_all(cairn *store, census *c) {
+    int rc = CAIRN_OK;
+    for (unsigned shard = 0; rc == CAIRN_OK && shard < HASH_INDEX_SHARDS; shard++) {
+        uint64_t any_hash = (uint64_t)shard << 54;
+        hash_index_lock(store->index, any_hash);
+        rc = hash_index_visit_shard(store->index, shard, collect_stream, c);
+        hash_index_unlock(store->index, any_hash);
+    }
+    return rc;
 }
 
-static int read_ids(cairn *store, census *c, uint64_t *bytes, cairn_error *error) {
-    int rc = CAIRN_OK;
-    for (size_t i = 0; rc == CAIRN_OK && i < c->count; i++) {
-        vlog_head head;
+static int read_descriptor(cairn *store, location where, value_descriptor *d, cairn_error *error) {
+    vlog_head head;
+    epoch_guard guard = epoch_enter(store->readers);
+    int rc = vlog_head_read(store->log, where, STORE_HEAD_BYTES, &head, error);
+    if (rc == CAIRN_OK) rc = store_descriptor(store, &head, d, error);
+    vlog_head_release(&head);
+    epoch_exit(store->readers, guard);
+    return rc;
+}
+
+int store_streams_list(cairn *store, uint64_t **ids, size_t *count, uint64_t *bytes, cairn_error *error) {
+    census c = {0};
+    *ids = NULL;
+    *count = 0;
+    *bytes = 0;
+    int rc = collect_all(store, &c);
+    if (rc == CAIRN_OK && (*ids = malloc((c.count + 1) * sizeof **ids)) == NULL) rc = CAIRN_NO_MEMORY;
+    if (rc != CAIRN_OK) rc = status_set(error, rc, "no memory to list the value files");
+    *count = c.count;
+    for (size_t i = 0; rc == CAIRN_OK && i < c.count; i++) {
         value_descriptor d;
-        epoch_guard guard = epoch_enter(store->readers);
-        rc = vlog_head_read(store->log, c->list[i], STORE_HEAD_BYTES, &head, error);
-        if (rc == CAIRN_OK) rc = store_descriptor(store, &head, &d, error);
-        vlog_head_release(&head);
-        epoch_exit(store->readers, guard);
+        rc = read_descriptor(store, c.list[i], &d, error);
         if (rc != CAIRN_OK) break;
-        c->ids[i] = d.id;
+        (*ids)[i] = d.id;
         *bytes += d.file_size;
     }
-    if (c->count > 0) qsort(c->ids, c->count, sizeof *c->ids, by_id);
+    if (rc == CAIRN_OK && c.count > 0) qsort(*ids, c.count, sizeof **ids, by_id);
+    free(c.list);
     return rc;
+}
+
+int store_streams_list_all(cairn *store, uint64_t **ids, size_t *count, uint64_t *bytes, cairn_error *error) {
+    int rc = store_streams_list(store, ids, count, bytes, error);
+    if (rc != CAIRN_OK) return rc;
+    hash_index_quiesce(store->index); /* who took one out of the index has told of it */
+    os_mutex_lock(&store->streams_lock);
+    uint64_t *all = realloc(*ids, (*count + store->dead_count + 1) * sizeof *all);
+    if (all != NULL) *ids = all;
+    for (size_t i = 0; all != NULL && i < store->dead_count; i++) {
+        all[(*count)++] = store->dead_streams[i].id;
+        *bytes += store->dead_streams[i].file_size;
+    }
+    os_mutex_unlock(&store->streams_lock);
+    if (all == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory to list the value files");
+    qsort(all, *count, sizeof *all, by_id);
+    return CAIRN_OK;
+}
+
+/* ---- After a crash ---- */
+
+typedef struct id_list {
+    const uint64_t *ids; /* ascending */
+    size_t count;
+} id_list;
+
+static bool is_wanted(void *ctx, uint64_t id) {
+    const id_list *list = ctx;
+    return list->count > 0 && bsearch(&id, list->ids, list->count, sizeof id, by_id) != NULL;
 }
 
 static bool want_all(void *ctx, uint64_t id) {
@@ -123,33 +170,21 @@ static bool want_all(void *ctx, uint64_t id) {
 }
 
 int store_streams_recount(cairn *store, bool remove, cairn_error *error) {
-    census c = {0};
-    uint64_t bytes = 0;
-    hash_index_lock_all(store->index);
-    int rc = hash_index_visit_all(store->index, collect_stream, &c);
-    hash_index_unlock_all(store->index);
-    if (rc == CAIRN_OK) {
-        c.ids = malloc((c.count + 1) * sizeof *c.ids);
-        if (c.ids == NULL) rc = CAIRN_NO_MEMORY;
-    }
-    if (rc != CAIRN_OK) {
-        rc = status_set(error, rc, "no memory to count the value files");
-        goto done;
-    }
+    uint64_t *ids = NULL, bytes = 0;
+    id_list list = {0};
     cairn_error why = {0};
-    rc = read_ids(store, &c, &bytes, &why);
+    int rc = store_streams_list(store, &ids, &list.count, &bytes, &why);
     bool known = rc == CAIRN_OK;
+    list.ids = ids;
     if (rc == CAIRN_CORRUPT) { /* Whose files are whose cannot be told, so none is removed. */
         store_say(store, CAIRN_LOG_WARNING, "value files are not cleaned up: %s", why.message);
         rc = CAIRN_OK;
     } else if (rc != CAIRN_OK && error != NULL) {
         *error = why;
     }
-    atomic_store(&store->streams, c.count);
+    atomic_store(&store->streams, list.count);
     atomic_store(&store->stream_bytes, bytes);
-    if (rc == CAIRN_OK && remove) rc = vlog_remove_leftovers(store->log, known ? is_wanted : want_all, &c, error);
-done:
-    free(c.list);
-    free(c.ids);
+    if (rc == CAIRN_OK && remove) rc = vlog_remove_leftovers(store->log, known ? is_wanted : want_all, &list, error);
+    free(ids);
     return rc;
 }

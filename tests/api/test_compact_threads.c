@@ -1,7 +1,7 @@
-/* Compaction beside everything else: writers, batches, readers, views, snapshots, scans and verifications go on while
- * all garbage is given back again and again, by calls and by the store's own thread. Every value says whose it is and
- * the how many-th, and its other bytes follow from that, so a wrong one is seen. Threads other than the test's own use
- * CHECK: a failed one ends the program. */
+/* Compaction beside everything else: writers, batches, readers, views, snapshots, scans, verifications and backups go
+ * on while all garbage is given back again and again, by calls and by the store's own thread. Every value says whose it
+ * is and the how many-th, and its other bytes follow from that, so a wrong one is seen. Threads other than the test's
+ * own use CHECK: a failed one ends the program. */
 #include "include/cairn.h"
 #include "index/hash_index.h"
 #include "src/base/check.h"
@@ -22,6 +22,7 @@
 #define KEYS 24u /* of each writer */
 #define PAIRS 4u /* the first keys of a writer: two each, which batches put together */
 #define VALUE_MAX ((size_t)300000)
+#define OTHERS 6u /* threads that do not write */
 
 typedef struct head {
     uint32_t writer, key;
@@ -30,6 +31,7 @@ typedef struct head {
 
 typedef struct crowd {
     cairn *store;
+    char backup[REAL_PATH_SIZE];
     uint64_t steps; /* of each writer */
     bool by_calls;
     _Atomic uint64_t least[WRITERS][KEYS]; /* no older value may be seen from now on; 0: it may be absent */
@@ -198,12 +200,12 @@ typedef struct sight {
     uint64_t numbers[WRITERS][KEYS]; /* 0: absent */
 } sight;
 
-static sight by_scan(runner *r, cairn_snapshot *snapshot) {
+static sight by_scan(runner *r, cairn *store, cairn_snapshot *snapshot) {
     cairn_scan_options o = {.struct_size = sizeof o, .snapshot = snapshot};
     sight s = {0};
     cairn_scan *scan;
     int rc;
-    CHECK(cairn_scan_open(r->crowd->store, &o, &scan, NULL) == CAIRN_OK);
+    CHECK(cairn_scan_open(store, &o, &scan, NULL) == CAIRN_OK);
     while ((rc = cairn_scan_next(scan, NULL)) == CAIRN_OK) {
         char key[24] = "";
         unsigned writer, k;
@@ -250,13 +252,49 @@ static void *audit(void *arg) {
     while (!atomic_load(&r->crowd->stop)) {
         cairn_snapshot *snapshot;
         CHECK(cairn_snapshot_open(r->crowd->store, &snapshot, NULL) == CAIRN_OK);
-        sight first = by_gets(snapshot), second = by_scan(r, snapshot), third = by_gets(snapshot);
+        sight first = by_gets(snapshot), second = by_scan(r, r->crowd->store, snapshot), third = by_gets(snapshot);
         cairn_snapshot_close(snapshot);
         CHECK(memcmp(&first, &second, sizeof first) == 0 && memcmp(&first, &third, sizeof first) == 0);
         check_pairs(&first);
-        sight now = by_scan(r, NULL);
+        sight now = by_scan(r, r->crowd->store, NULL);
         check_pairs(&now);
         os_nap_us(3000); /* so that now and then nothing is held */
+    }
+    return NULL;
+}
+
+/* A backup has both of a pair, and everything that was there before it began. */
+static void look_at_backup(runner *r, uint64_t (*least)[KEYS]) {
+    const crowd *c = r->crowd;
+    cairn_options o = {.struct_size = sizeof o, .read_only = random_one_in(&r->rng, 2), .no_background = true};
+    cairn_verify_result result = {.struct_size = sizeof result};
+    cairn *backup;
+    CHECK(cairn_open(&backup, c->backup, &o, NULL) == CAIRN_OK);
+    sight s = by_scan(r, backup, NULL);
+    CHECK(cairn_verify(backup, NULL, &result, NULL) == CAIRN_OK && result.damaged == 0);
+    CHECK(cairn_close(backup) == CAIRN_OK);
+    check_pairs(&s);
+    for (unsigned writer = 0; writer < WRITERS; writer++) {
+        for (unsigned k = 0; k < KEYS; k++) {
+            uint64_t number = s.numbers[writer][k], from = least[writer][k];
+            if (number == 0 && from == 0) continue;
+            check_seen(c, writer, k, from, number == 0 ? CAIRN_NOT_FOUND : CAIRN_OK, number);
+        }
+    }
+}
+
+static void *back_up_on(void *arg) {
+    runner *r = arg;
+    crowd *c = r->crowd;
+    while (!atomic_load(&c->stop)) {
+        uint64_t least[WRITERS][KEYS];
+        cairn_backup_options o = {.struct_size = sizeof o, .copy = random_one_in(&r->rng, 2)};
+        for (unsigned i = 0; i < WRITERS * KEYS; i++) {
+            least[i / KEYS][i % KEYS] = atomic_load(&c->least[i / KEYS][i % KEYS]);
+        }
+        CHECK(cairn_backup(c->store, c->backup, &o, NULL) == CAIRN_OK);
+        look_at_backup(r, least);
+        os_nap_us(random_below(&r->rng, 20000));
     }
     return NULL;
 }
@@ -290,7 +328,7 @@ static void *compact_on(void *arg) {
 
 static void expect_last(crowd *c) {
     runner r = {.crowd = c};
-    sight s = by_scan(&r, NULL);
+    sight s = by_scan(&r, c->store, NULL);
     assert_memory_equal(s.numbers, c->last, sizeof c->last);
 }
 
@@ -308,11 +346,12 @@ static void expect_bounded(box *b) {
 
 static void run_crowd(box *b, uint64_t steps, bool by_calls) {
     static crowd c;
-    static runner writers[WRITERS], others[5];
-    static void *(*const run[5])(void *) = {read_on, read_on, audit, verify_on, compact_on};
+    static runner writers[WRITERS], others[OTHERS];
+    static void *(*const run[OTHERS])(void *) = {read_on, read_on, audit, verify_on, compact_on, back_up_on};
     c = (crowd){.store = b->store, .steps = steps, .by_calls = by_calls};
+    real_folder_make(c.backup);
     (void)random_pool(); /* made by its first use */
-    for (unsigned i = 0; i < 5; i++) {
+    for (unsigned i = 0; i < OTHERS; i++) {
         others[i] = (runner){.crowd = &c, .rng = 100 + i};
         CHECK(os_thread_start(&others[i].thread, run[i], &others[i]) == 0);
     }
@@ -323,8 +362,9 @@ static void run_crowd(box *b, uint64_t steps, bool by_calls) {
     for (unsigned i = 0; i < WRITERS; i++)
         os_thread_join(&writers[i].thread);
     atomic_store(&c.stop, true);
-    for (unsigned i = 0; i < 5; i++)
+    for (unsigned i = 0; i < OTHERS; i++)
         os_thread_join(&others[i].thread);
+    real_folder_remove(c.backup);
     if (by_calls) assert_true(atomic_load(&c.freed) > 0);
     if (!by_calls) expect_bounded(b);
     expect_last(&c);

@@ -111,6 +111,9 @@ static int fenced_dir_list(os_dir *dir, os_dir_visit visit, void *ctx) {
 
 static int fenced_rename(os_dir *dir, const char *from, const char *to) { return FENCED(real->rename(dir, from, to)); }
 static int fenced_unlink(os_dir *dir, const char *name) { return FENCED(real->unlink(dir, name)); }
+static int fenced_link(os_dir *from, const char *name, os_dir *to, const char *to_name) {
+    return FENCED(real->link(from, name, to, to_name));
+}
 
 static int fenced_file_open(os_dir *dir, const char *name, unsigned flags, os_file **out) {
     return is_due() ? -ENOMEM : FENCED(real->file_open(dir, name, flags, out));
@@ -131,6 +134,7 @@ static const os fence = {.dir_open = fenced_dir_open,
                          .dir_list = fenced_dir_list,
                          .rename = fenced_rename,
                          .unlink = fenced_unlink,
+                         .link = fenced_link,
                          .file_open = fenced_file_open,
                          .file_close = fenced_file_close,
                          .file_write = fenced_file_write,

@@ -38,9 +38,9 @@ typedef struct model_run {
     uint64_t rng;
     uint64_t highest; /* version that this run was ever told */
     uint64_t operations;
-    bool shared; /* other runs use the store: no comparison of the whole */
+    bool shared;   /* other runs use the store: no comparison of the whole */
     bool compacts; /* the store's own thread does, at any moment: sums over its files change by themselves */
-    bool synced; /* the handle is CAIRN_DURABILITY_SYNC */
+    bool synced;   /* the handle is CAIRN_DURABILITY_SYNC */
     model_held held[MODEL_HELD_MAX];
     finding *finding;
 

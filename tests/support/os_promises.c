@@ -234,6 +234,47 @@ static void a_rename_replaces_and_handles_follow_the_file(void **state) {
     os_dir_close(root);
 }
 
+static void a_link_is_a_second_name_for_the_same_file(void **state) {
+    const os_promises *p = *state;
+    os_dir *root = open_root(p), *other;
+    char path[128];
+    snprintf(path, sizeof path, "%s/d", p->root);
+    assert_int_equal(p->os->dir_open(p->os, path, OS_CREATE, &other), 0);
+    os_file *file = make_file(root, "f", "text");
+    assert_int_equal(os_link(root, "f", other, "g"), 0);
+    assert_int_equal(info_of(file).links, 2);
+    assert_int_equal(os_file_write(file, "TEXT", 4, 0), 0);
+    assert_file(other, "g", "TEXT");
+    assert_int_equal(os_link(root, "f", other, "g"), -EEXIST);
+    assert_int_equal(os_link(root, "missing", other, "h"), -ENOENT);
+    assert_int_equal(os_link(root, "f", other, "../h"), -EINVAL);
+    assert_int_equal(os_unlink(root, "f"), 0);
+    assert_missing(root, "f");
+    assert_int_equal(info_of(file).links, 1);
+    assert_file(other, "g", "TEXT");
+    os_file_close(file);
+    os_dir_close(other);
+    os_dir_close(root);
+}
+
+/* Not everywhere; where not, the file stays empty. */
+static void a_clone_has_the_same_content_and_goes_its_own_way(void **state) {
+    os_dir *root = open_root(*state);
+    os_file *file = make_file(root, "f", "text"), *clone = make_file(root, "c", "");
+    int rc = os_file_clone(file, clone);
+    if (rc == 0) {
+        assert_text(clone, "text");
+        assert_int_equal(os_file_write(clone, "own", 3, 0), 0);
+        assert_text(file, "text");
+    } else {
+        assert_true(rc == -EOPNOTSUPP || rc == -EXDEV || rc == -EINVAL);
+        assert_text(clone, "");
+    }
+    os_file_close(file);
+    os_file_close(clone);
+    os_dir_close(root);
+}
+
 static void an_unlinked_file_stays_readable_through_its_handle(void **state) {
     os_dir *root = open_root(*state);
     os_file *file = make_file(root, "f", "text");
@@ -535,6 +576,8 @@ int os_promises_run(const char *group, CMFixtureFunction setup, CMFixtureFunctio
         PROMISE(a_file_is_made_only_when_asked_for),
         PROMISE(a_directory_is_not_opened_as_a_file),
         PROMISE(a_rename_replaces_and_handles_follow_the_file),
+        PROMISE(a_link_is_a_second_name_for_the_same_file),
+        PROMISE(a_clone_has_the_same_content_and_goes_its_own_way),
         PROMISE(an_unlinked_file_stays_readable_through_its_handle),
         PROMISE(a_read_is_short_only_at_the_end),
         PROMISE(a_write_takes_all_its_pieces_and_leaves_zeros_before_it),

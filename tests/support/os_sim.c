@@ -249,6 +249,23 @@ static int sim_unlink(os_dir *base, const char *name) {
     return call_leave(&c, 0);
 }
 
+static int sim_link(os_dir *from, const char *name, os_dir *to, const char *to_name) {
+    sim_disk *d = disk_of_dir(from);
+    const sim_dir *source = ((sim_dir_handle *)from)->dir;
+    sim_dir *dir = ((sim_dir_handle *)to)->dir;
+    int rc = name_check(name);
+    if (rc == 0) rc = name_check(to_name);
+    if (rc != 0) return rc;
+    call c;
+    rc = call_enter(&c, d, SIM_CREATE, to_name, 0, 0);
+    if (rc != 0) return call_leave(&c, rc);
+    sim_entry *e = table_find(&source->now, name);
+    if (e == NULL) return call_leave(&c, -ENOENT);
+    if (table_find(&dir->now, to_name) != NULL || names_directory(d, dir, to_name)) return call_leave(&c, -EEXIST);
+    dir_apply(d, dir, NAME_CREATE, to_name, "", e->file);
+    return call_leave(&c, 0);
+}
+
 /* ---- Time and secrets ---- */
 
 static uint64_t sim_clock_ms(os *self) {
@@ -280,6 +297,7 @@ void sim_os_table(os *table) {
         .dir_free_bytes = sim_dir_free_bytes,
         .rename = sim_rename,
         .unlink = sim_unlink,
+        .link = sim_link,
         .file_open = sim_call_open,
         .file_close = sim_call_close,
         .file_info = sim_call_info,
@@ -290,6 +308,7 @@ void sim_os_table(os *table) {
         .file_sync = sim_call_sync,
         .file_flush = sim_call_flush,
         .file_punch = sim_call_punch,
+        .file_clone = sim_call_clone,
         .file_map = sim_call_map,
         .file_unmap = sim_call_unmap,
         .window_open = sim_call_window_open,

@@ -13,12 +13,12 @@
  *    abort their journal there and do not forget names.)
  *  - a directory's own name is durable once dir_open with OS_CREATE returned 0, or its parent was synced.
  *
- * Operations are the mutating calls: create (of a file or directory), write, truncate, punch, sync, dir_sync, rename,
- * unlink. They are counted from 0, also when they fail. dir_open with OS_CREATE is up to two: the creation when it is
- * absent, and the sync of the parent.
+ * Operations are the mutating calls: create (of a file, directory or link), write, truncate, punch, sync, dir_sync,
+ * rename, unlink. They are counted from 0, also when they fail. dir_open with OS_CREATE is up to two: the creation when
+ * it is absent, and the sync of the parent.
  *
- * Limits beyond os.h: names below 48 bytes, paths below 128, files up to 1 GiB, no links. A path needs its parent to
- * exist when it names one ("a/b" needs "a"); others are there at once.
+ * Limits beyond os.h: names below 48 bytes, paths below 128, files up to 1 GiB, no symbolic links, no clones. A path
+ * needs its parent to exist when it names one ("a/b" needs "a"); others are there at once.
  *
  * Costs: content is shared page by page and copied on write, so that a clone or crash of a small store takes a few
  * microseconds. Thread-safe: one mutex a disk; different disks that share content may be used by different threads. A
@@ -58,7 +58,7 @@ enum {
     SIM_DIR_SYNC = 1 << 4,
     SIM_RENAME = 1 << 5,
     SIM_UNLINK = 1 << 6,
-    SIM_CREATE = 1 << 7, /* of a file or directory that was absent */
+    SIM_CREATE = 1 << 7, /* of a file, directory or link that was absent */
     SIM_MUTATING = (1 << 8) - 1,
     SIM_READ = 1 << 8,
     SIM_OPEN = 1 << 9, /* of a file that exists, or is missing and not to be created */

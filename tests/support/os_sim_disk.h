@@ -185,6 +185,7 @@ int sim_call_truncate(os_file *base, uint64_t size);
 int sim_call_sync(os_file *base);
 int sim_call_flush(os_file *base, uint64_t offset, uint64_t size);
 int sim_call_punch(os_file *base, uint64_t offset, uint64_t size);
+int sim_call_clone(os_file *from, os_file *to);
 int sim_call_map(os_file *base, uint64_t offset, size_t size, const void **data);
 void sim_call_unmap(os_file *base, const void *data, size_t size);
 int sim_call_window_open(os_file *base, uint64_t size, os_window **out);

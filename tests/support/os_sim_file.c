@@ -211,6 +211,13 @@ int sim_call_punch(os_file *base, uint64_t offset, uint64_t size) {
     return call_leave(&c, 0);
 }
 
+/* As most file systems. */
+int sim_call_clone(os_file *from, os_file *to) {
+    (void)from;
+    (void)to;
+    return -EOPNOTSUPP;
+}
+
 /* A failure leaves what was pending clean: to be read, never to be written. */
 int sim_call_sync(os_file *base) {
     const sim_file_handle *h = (sim_file_handle *)base;

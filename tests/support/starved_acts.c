@@ -111,6 +111,13 @@ static int compact_store(starved *b) {
     return memory_uncounted(cairn_compact(b->store, &o, NULL, NULL));
 }
 
+/* A first one, or one onto it. */
+static int back_up(starved *b) {
+    cairn_backup_options o = {.struct_size = sizeof o, .copy = random_one_in(&b->rng, 2)};
+    memory_counted();
+    return memory_uncounted(cairn_backup(b->store, "backup", &o, NULL));
+}
+
 /* A new store and its first put, which makes its first segment. */
 static int create(starved *b) {
     cairn *other = NULL;
@@ -204,6 +211,7 @@ const act acts[ACTS] = {[ACT_PUT_NEW] = {"put of a new key", act_put_new},
                         {"checkpoint", checkpoint_store},
                         {"sync", sync_store},
                         {"compaction", compact_store},
+                        {"backup", back_up},
                         {"verify", verify},
                         {"stats", stats},
                         {"reopen", reopen},

@@ -227,7 +227,8 @@ static const poke pokes[] = {
     {16, 2, 2, CAIRN_UNSUPPORTED, 16},
     {20, 4, 127, CAIRN_CORRUPT, 20},
     {24, 1, 'X', CAIRN_CORRUPT, 24},
-    {40, 8, 32, CAIRN_UNSUPPORTED, 40},
+    {40, 8, 32, CAIRN_CORRUPT, 20}, /* its header is longer */
+    {40, 8, 64, CAIRN_UNSUPPORTED, 40},
     {40, 8, (uint64_t)1 << 63, CAIRN_UNSUPPORTED, 40},
     {40, 8, FEATURES_KNOWN | FEATURES_KNOWN << 1, CAIRN_UNSUPPORTED, 40},
     {56, 8, (uint64_t)1 << 63, CAIRN_CORRUPT, 56},
@@ -253,7 +254,7 @@ static const poke pokes[] = {
     {SECOND + 24, 8, UINT64_MAX, CAIRN_CORRUPT, SECOND + 16},
     {SECOND + 32, 4, 0, CAIRN_CORRUPT, SECOND + 32},
     {SECOND + 32, 4, 3, CAIRN_CORRUPT, SECOND + 32},
-    {SECOND + 36, 4, 4, CAIRN_CORRUPT, SECOND + 36},
+    {SECOND + 36, 4, 8, CAIRN_CORRUPT, SECOND + 36},
     {SECOND + ENTRY + 36, 4, 1, CAIRN_CORRUPT, SECOND + ENTRY + 36}, /* open and compacted */
     {SECOND + 40, 8, 0, CAIRN_CORRUPT, SECOND + 40},
     {SECOND + 40, 8, 4096, CAIRN_CORRUPT, SECOND + 40},
@@ -316,10 +317,37 @@ static void every_set_of_known_features_comes_back_and_no_other(void **state) {
         reseal(f.bytes, f.size);
         sim_file_write(f.disk, STORE, MANIFEST_NAME, f.bytes, f.size);
         bool known = (features & ~FEATURES_KNOWN) == 0;
+        if (features & FEATURE_BACKUP) continue; /* a longer header: below */
         assert_int_equal(load(f.dir, &m, &error), known ? CAIRN_OK : CAIRN_UNSUPPORTED);
         if (known) assert_int_equal(m.features, features);
         manifest_release(&m);
     }
+    close_disk(&f);
+}
+
+static void lineage_and_origin_come_back_and_lengthen_the_header(void **state) {
+    (void)state;
+    fixture f;
+    store_filled(&f);
+    manifest m;
+    cairn_error error;
+    assert_int_equal(load(f.dir, &m, &error), CAIRN_OK);
+    assert_int_equal(m.lineage, 0);
+    m.features |= FEATURE_BACKUP;
+    m.lineage = 7;
+    m.origin = 5;
+    m.segments[0].flags |= SEGMENT_ALTERNATE;
+    assert_int_equal(manifest_store(&m, f.dir, SALT, NULL, &error), CAIRN_OK);
+    size_t count = m.count, size;
+    manifest_release(&m);
+    free(sim_file_read(f.disk, STORE, MANIFEST_NAME, &size));
+    assert_int_equal(size, HEADER + 16 + count * ENTRY);
+    assert_int_equal(load(f.dir, &m, &error), CAIRN_OK);
+    assert_int_equal(m.lineage, 7);
+    assert_int_equal(m.origin, 5);
+    assert_int_equal(m.count, count);
+    assert_int_equal(m.segments[0].flags & SEGMENT_ALTERNATE, SEGMENT_ALTERNATE);
+    manifest_release(&m);
     close_disk(&f);
 }
 
@@ -451,6 +479,7 @@ int main(void) {
         cmocka_unit_test(a_newer_major_is_refused_as_newer_whatever_else_is_wrong),
         cmocka_unit_test(a_newer_minor_is_no_obstacle),
         cmocka_unit_test(every_set_of_known_features_comes_back_and_no_other),
+        cmocka_unit_test(lineage_and_origin_come_back_and_lengthen_the_header),
         cmocka_unit_test(another_stores_manifest_is_refused),
         cmocka_unit_test(a_crash_at_any_operation_leaves_the_old_or_the_new),
         cmocka_unit_test(a_call_that_fails_leaves_the_old_or_the_new_and_tells_of_a_sync),

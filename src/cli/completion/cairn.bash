@@ -3,7 +3,7 @@
 
 _cairn() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
-    local commands='init put get delete stat scan put-tree get-tree train compact verify stats'
+    local commands='init put get delete stat scan put-tree get-tree train compact backup verify stats'
     local global='--json -z --key-enc= --quiet --verbose --progress= --help --version'
     local command='' operands=0 position word options=''
     COMPREPLY=()
@@ -68,6 +68,7 @@ _cairn() {
         get-tree) options='--prefix=' ;;
         train) options='--dictionary=' ;;
         compact) options='--full --min-garbage= --rate= --dry-run' ;;
+        backup) options='--copy' ;;
         esac
         mapfile -t COMPREPLY < <(compgen -W "$options $global" -- "$current")
         [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *= ]] && compopt -o nospace
@@ -76,7 +77,7 @@ _cairn() {
     else
         compopt -o filenames
         case $command:$operands in
-        *:0 | put-tree:1 | get-tree:1) mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
+        *:0 | put-tree:1 | get-tree:1 | backup:1) mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
         put:2) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
         esac
     fi
