@@ -329,8 +329,7 @@ typedef struct cairn_backup_options {
  * nobody has written to since, only what is new. It opens like any store, also while this one goes on. Segments shared
  * by hard link get no holes in either store: compaction copies what lives in them instead.
  * Until it returns CAIRN_OK, and after a crash at any moment, dest holds the earlier backup, or no store, or the new
- * backup. The store then needs a build that knows of backups. On a file system of its own dest may be the last thing
- * that was written; it is durable when this returns.
+ * backup, which is durable when this returns. The store and its backups then need a build that knows of them.
  * CAIRN_EXISTS: dest was written to, or is a backup of another store. CAIRN_NO_STORE: it is neither empty nor a backup.
  * CAIRN_BUSY: it is open; CAIRN_FULL, CAIRN_IO, CAIRN_CORRUPT (a record that names a value file is damaged),
  * CAIRN_READ_ONLY, CAIRN_CANCELLED. */
@@ -379,7 +378,7 @@ typedef struct cairn_stats {
     uint64_t keys;
     uint64_t live_bytes;      /* allocated bytes of records that hold a key's newest value */
     uint64_t dead_bytes;      /* bytes of the log that compaction could give back */
-    uint64_t pinned_bytes;    /* superseded, but an open snapshot or scan still sees it */
+    uint64_t pinned_bytes;    /* superseded, but an open snapshot or scan, or a backup under way, still sees it */
     uint64_t allocated_bytes; /* bytes that the store's files take on disk (blocks, not lengths) */
     uint64_t index_bytes;     /* memory of the hash index, of times to live and of what snapshots keep */
     uint64_t cache_bytes;     /* memory that holds values, with its tables */
