@@ -1,4 +1,4 @@
-/* Arrays and their growth.
+/* Arrays, their growth and shrinking.
  *
  * A shard grows when its entries (the stash counts) pass 0.90 of its slots, to 1.25 times the buckets, under its
  * stripe: hashes are kept whole, so no key is read. The pause is the copy of one shard: at 10 M keys about 10,000
@@ -12,7 +12,10 @@
  *
  * Shards fill evenly. So that they do not all stand just behind a growth at the same time, with 16 / 0.72 = 22.2 bytes
  * an entry, each shard has an odd step of its own, once: at any number of keys their loads then lie spread between 0.72
- * and 0.90, and the mean is 16 * (1 / 0.72 - 1 / 0.90) / ln 1.25 = 19.9 bytes an entry. */
+ * and 0.90, and the mean is 16 * (1 / 0.72 - 1 / 0.90) / ln 1.25 = 19.9 bytes an entry.
+ *
+ * Shrinking goes to a size on the way of growth, which so keeps the loads spread, and leaves room for one entry in
+ * sixteen before the shard grows again. */
 #include "include/cairn.h"
 #include "index/hash_shard.h"
 #include "src/base/check.h"
@@ -22,20 +25,24 @@
 #include <string.h>
 
 #define SPREAD_BUCKETS 64u
+#define HEADROOM 4u                   /* entries, and a sixteenth of what a shrunk shard has */
 #define RESERVE_MAX ((size_t)1 << 30) /* entries at once: keeps the arithmetic far from overflow */
 #define PAGES_FROM                                                                                                     \
     65536u /* bytes; larger arrays are pages of their own, of which the last is half empty on average                  \
             */
 
+static uint64_t slots_of(uint32_t buckets, uint64_t stash_capacity) {
+    return (uint64_t)buckets * BUCKET_SLOTS + stash_capacity;
+}
+
 static uint64_t array_bytes(const hash_array *a) {
-    return sizeof *a + ((uint64_t)a->buckets * BUCKET_SLOTS + a->stash_capacity) * sizeof(hash_slot);
+    return sizeof *a + slots_of(a->buckets, a->stash_capacity) * sizeof(hash_slot);
 }
 
 hash_array *hash_array_new(uint32_t buckets, uint64_t stash_capacity) {
     CHECK(buckets >= BUCKETS_MIN && stash_capacity % 4 == 0);
     if (stash_capacity > UINT32_MAX) return NULL;
-    uint64_t slots = (uint64_t)buckets * BUCKET_SLOTS + stash_capacity;
-    uint64_t bytes = sizeof(hash_array) + slots * sizeof(hash_slot);
+    uint64_t bytes = sizeof(hash_array) + slots_of(buckets, stash_capacity) * sizeof(hash_slot);
     hash_array *a = bytes >= PAGES_FROM ? os_pages_alloc(bytes) : aligned_alloc(_Alignof(hash_array), bytes);
     if (a == NULL) return NULL;
     if (bytes < PAGES_FROM) memset((void *)a, 0, bytes);
@@ -59,6 +66,13 @@ static uint32_t buckets_after(unsigned shard, uint32_t buckets) {
     uint32_t next = buckets + (buckets < 4 ? 1 : buckets / 4);
     bool passes_spread = buckets < SPREAD_BUCKETS && next >= SPREAD_BUCKETS;
     return passes_spread ? SPREAD_BUCKETS + shard % (SPREAD_BUCKETS / 4) : next;
+}
+
+/* The first size from `buckets` on, itself one, that so many entries do not outgrow. */
+static uint32_t buckets_for(unsigned shard, uint32_t buckets, uint64_t entries) {
+    while (entries * 10 > (uint64_t)buckets * BUCKET_SLOTS * 9)
+        buckets = buckets_after(shard, buckets);
+    return buckets;
 }
 
 /* Copies all entries. false: the stash of `to` has not room for what must go there and `room` more. */
@@ -106,12 +120,37 @@ int hash_index_reserve_many(hash_index *index, uint64_t hash, size_t count) {
     hash_array *a = shard_array(shard);
     uint64_t entries = shard_entries(shard) + count;
     uint64_t stash = max_u64(STASH_MIN, round_up(count, 4));
-    uint32_t buckets = a != NULL ? a->buckets : BUCKETS_MIN;
-    while (entries * 10 > (uint64_t)buckets * BUCKET_SLOTS * 9)
-        buckets = buckets_after(number, buckets);
+    uint32_t buckets = buckets_for(number, a != NULL ? a->buckets : BUCKETS_MIN, entries);
     if (a == NULL || buckets != a->buckets) return rebuild(index, shard, buckets, stash, count);
     if (a->stash_capacity - a->stash_entries >= count) return CAIRN_OK;
     return rebuild(index, shard, buckets, max_u64(stash, (uint64_t)a->stash_capacity * 2), count);
 }
 
 int hash_index_reserve(hash_index *index, uint64_t hash) { return hash_index_reserve_many(index, hash, 1); }
+
+/* Stripe held. */
+static void shrink_shard(hash_index *index, unsigned number, unsigned eighths) {
+    hash_shard *shard = &index->shards[number];
+    const hash_array *a = shard_array(shard);
+    uint64_t entries = shard_entries(shard);
+    if (a == NULL) return;
+    if (entries == 0) {
+        hash_shard_publish(index, shard, NULL);
+        return;
+    }
+    uint32_t buckets = buckets_for(number, BUCKETS_MIN, entries + entries / 16 + HEADROOM);
+    buckets = buckets < a->buckets ? buckets : a->buckets;
+    uint64_t stash = max_u64(STASH_MIN, round_up(2 * (uint64_t)a->stash_entries, 4));
+    uint64_t slots = slots_of(a->buckets, a->stash_capacity);
+    if (slots_of(buckets, stash) * 8 > slots * (8 - eighths)) return;
+    (void)rebuild(index, shard, buckets, stash, 1);
+}
+
+void hash_index_shrink(hash_index *index, unsigned eighths) {
+    CHECK(eighths >= 1 && eighths < 8);
+    for (unsigned i = 0; i < HASH_INDEX_SHARDS; i++) {
+        hash_shard_lock(index, &index->shards[i]);
+        shrink_shard(index, i, eighths);
+        hash_shard_unlock(&index->shards[i]);
+    }
+}

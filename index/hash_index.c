@@ -2,7 +2,7 @@
  *
  * Why a reader never misses an entry that is there during its whole look-up:
  *
- *  1. It loads the shard's array once and looks at nothing else. If growth has replaced that array meanwhile, what it
+ *  1. It loads the shard's array once and looks at nothing else. If that array has been replaced meanwhile, what it
  *     reads is the state at the replacement, which lies within the call. No array is freed while the reader is inside
  *     the epoch. From here on, one array.
  *  2. An entry lies in one slot, but for displacement, which copies it to its new slot, then changes the version, then

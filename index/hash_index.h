@@ -5,7 +5,7 @@
  *
  * Shape: HASH_INDEX_SHARDS shards by the hash's top bits. A shard is one array of buckets of 8 slots; an entry lies in
  * one of two buckets (two choices, breadth-first displacement) or in the shard's stash. A shard whose load passes 0.90
- * grows to x1.25 by itself, so that a pause is the copy of one shard.
+ * grows to x1.25 by itself, so that a pause is the copy of one shard; it shrinks only when it is asked to.
  *
  * Concurrency:
  *  - Each shard has one mutex, its stripe, which the caller holds (hash_index_lock) around a whole put: look-up, append
@@ -13,7 +13,7 @@
  *    field of the shard against writers.
  *  - Readers take no lock: slots are pairs of atomics (hash, location; location 0 is empty), a displacement copies
  *    before it erases, and the shard's version changes around everything that could hide an entry from a reader, who
- *    then looks again. Arrays that growth has replaced are retired to the epoch. A reader is inside the epoch.
+ *    then looks again. Arrays that were replaced are retired to the epoch. A reader is inside the epoch.
  *  - A change of many entries at one moment is a publication: readers call hash_index_reader_wait when they begin, so
  *    that nobody sees a part of it.
  * Lock order: a stripe comes before every lock of the value log; several stripes only by hash_index_lock_stripes (in
@@ -84,6 +84,10 @@ int hash_index_reserve(hash_index *index, uint64_t hash);
 /* The same for the next `count` of them, whatever their hashes. Reservations in one shard do not add up: the count is
  * that of all inserts to come. */
 int hash_index_reserve_many(hash_index *index, uint64_t hash, size_t count);
+/* Gives back what deletions have left empty, one shard at a time under its stripe, where it is at least so many eighths
+ * (1 to 7) of the shard's memory. A shard that memory is wanting for stays as it is. Room reserved before is void. No
+ * entry changes, so what a checkpoint has of the shard is still good. */
+void hash_index_shrink(hash_index *index, unsigned eighths);
 void hash_index_insert(hash_index *index, uint64_t hash, location where); /* stripe held, room reserved */
 void hash_index_replace(hash_index *index, uint64_t hash, location from,
                         location to);                                     /* stripe held, `from` is there */

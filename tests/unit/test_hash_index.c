@@ -1,6 +1,7 @@
 /* The hash index against a plain model: a multimap from hashes to locations, whatever the hashes are like. */
 #include "include/cairn.h"
 #include "index/hash_index.h"
+#include "tests/support/failing_memory.h"
 #include "tests/support/rung.h"
 
 #include <setjmp.h>
@@ -188,6 +189,7 @@ static void compare_all(fixture *f, const model_entry *model, size_t n) {
     free(seen);
 }
 
+/* Shrinks now and then as well. */
 static void run_model(fixture *f, uint64_t mask, unsigned operations) {
     model_entry *model = malloc(MODEL_MAX * sizeof *model);
     assert_non_null(model);
@@ -197,6 +199,7 @@ static void run_model(fixture *f, uint64_t mask, unsigned operations) {
         uint64_t dice = random_next(&random_seed) % 100;
         size_t growth_bias = op / 20000 % 2 == 0 ? 60 : 25;
         size_t i = n > 0 ? random_next(&random_seed) % n : 0;
+        if (random_one_in(&random_seed, 2000)) hash_index_shrink(f->index, 1);
         if ((dice < growth_bias || n == 0) && n < MODEL_MAX) {
             model[n] = (model_entry){random_next(&random_seed) & mask, next++};
             insert(f->index, model[n].hash, model[n].where);
@@ -347,6 +350,134 @@ static void all_locations_of_a_hash_are_collected(void **state) {
     hash_index_unlock(f->index, 7);
 }
 
+/* ---- Shrinking ---- */
+
+/* Entries `from` to `to`, hash and location by number; all in one shard where `shift` is 10. */
+static void insert_range(fixture *f, uint64_t from, uint64_t to, unsigned shift) {
+    for (uint64_t i = from; i < to; i++)
+        insert(f->index, mix(i) >> shift, i + 1);
+}
+static void remove_range(fixture *f, uint64_t from, uint64_t to, unsigned shift) {
+    for (uint64_t i = from; i < to; i++)
+        remove_entry(f->index, mix(i) >> shift, i + 1);
+}
+static void expect_range(fixture *f, uint64_t from, uint64_t to, unsigned shift, int there) {
+    for (uint64_t i = from; i < to; i++)
+        assert_int_equal(find(f, mix(i) >> shift, i + 1), there);
+}
+
+static void what_deletions_left_empty_is_given_back(void **state) {
+    fixture *f = *state;
+    const uint64_t n = 400000, left = n / 10, empty = hash_index_bytes(f->index);
+    insert_range(f, 0, n, 0);
+    uint64_t full = hash_index_bytes(f->index);
+    remove_range(f, left, n, 0);
+    assert_int_equal(hash_index_bytes(f->index), full);
+    hash_index_shrink(f->index, 1);
+    assert_in_range(hash_index_bytes(f->index) - empty, left * 16, left * 32); /* 40 entries a shard: heads count */
+    assert_int_equal(hash_index_entries(f->index), left);
+    expect_range(f, 0, left, 0, 1);
+    expect_range(f, left, n, 0, 0);
+    insert_range(f, left, n, 0);
+    expect_range(f, 0, n, 0, 1);
+    assert_true(hash_index_bytes(f->index) <= full + full / 20);
+}
+
+static void a_shrunk_shard_takes_some_entries_before_it_grows(void **state) {
+    fixture *f = *state;
+    for (uint64_t left = 1; left < 20000; left = 2 * left + 1) {
+        insert_range(f, 0, 20000, 10);
+        remove_range(f, left, 20000, 10);
+        hash_index_shrink(f->index, 1);
+        uint64_t bytes = hash_index_bytes(f->index);
+        insert_range(f, left, left + left / 20 + 3, 10);
+        assert_int_equal(hash_index_bytes(f->index), bytes);
+        remove_range(f, 0, left + left / 20 + 3, 10);
+    }
+}
+
+static void shrinking_what_is_not_too_large_changes_nothing(void **state) {
+    fixture *f = *state;
+    for (uint64_t before = 0, n = 10000; n < 400000; before = n, n += n / 3) {
+        insert_range(f, before, n, 0);
+        remove_range(f, 0, n / 100, 0);
+        uint64_t bytes = hash_index_bytes(f->index);
+        hash_index_shrink(f->index, 1);
+        assert_int_equal(hash_index_bytes(f->index), bytes);
+        insert_range(f, 0, n / 100, 0);
+    }
+}
+
+static void only_what_saves_enough_is_moved(void **state) {
+    fixture *f = *state;
+    const uint64_t n = 20000;
+    insert_range(f, 0, n, 10);
+    remove_range(f, n / 3, n, 10);
+    uint64_t bytes = hash_index_bytes(f->index);
+    hash_index_shrink(f->index, 6);
+    assert_int_equal(hash_index_bytes(f->index), bytes);
+    hash_index_shrink(f->index, 4);
+    assert_true(hash_index_bytes(f->index) < bytes);
+    expect_range(f, 0, n / 3, 10, 1);
+}
+
+static void an_index_that_was_emptied_is_as_small_as_a_new_one(void **state) {
+    fixture *f = *state;
+    uint64_t bytes = hash_index_bytes(f->index);
+    hash_index_shrink(f->index, 1);
+    insert_range(f, 0, 10000, 0);
+    remove_range(f, 0, 10000, 0);
+    hash_index_shrink(f->index, 1);
+    assert_int_equal(hash_index_bytes(f->index), bytes);
+    expect_range(f, 0, 10000, 0, 0);
+    insert_range(f, 0, 10, 0);
+    expect_range(f, 0, 10, 0, 1);
+}
+
+static void a_stash_shrinks_to_what_lies_in_it(void **state) {
+    fixture *f = *state;
+    const uint64_t hash = 7, n = 5000, left = 100;
+    uint64_t empty = hash_index_bytes(f->index);
+    for (location l = 1; l <= n; l++)
+        insert(f->index, hash, l);
+    for (location l = left + 1; l <= n; l++)
+        remove_entry(f->index, hash, l);
+    hash_index_lock(f->index, hash);
+    assert_int_equal(hash_index_reserve_many(f->index, hash, n), CAIRN_OK);
+    hash_index_unlock(f->index, hash);
+    assert_true(hash_index_bytes(f->index) - empty > n * 16);
+    hash_index_shrink(f->index, 1);
+    assert_true(hash_index_bytes(f->index) - empty < left * 16 * 4);
+    assert_int_equal(count(f, hash), left);
+    for (location l = 1; l <= left; l++)
+        assert_int_equal(find(f, hash, l), 1);
+    for (location l = left + 1; l <= n; l++)
+        insert(f->index, hash, l);
+    assert_int_equal(count(f, hash), n);
+}
+
+static void a_shard_that_memory_is_wanting_for_stays_as_it_is(void **state) {
+    fixture *f = *state;
+    const uint64_t n = 100000, left = 10000;
+    insert_range(f, 0, n, 0);
+    remove_range(f, left, n, 0);
+    uint64_t bytes = hash_index_bytes(f->index);
+    static const uint64_t plans[] = {HASH_INDEX_SHARDS, HASH_INDEX_SHARDS / 2, 0};
+    for (size_t i = 0; i < 3; i++) {
+        uint64_t refused = plans[i];
+        memory_plan(0, refused);
+        memory_counted();
+        hash_index_shrink(f->index, 1);
+        (void)memory_uncounted(0);
+        assert_int_equal(memory_failures(), refused);
+        uint64_t now = hash_index_bytes(f->index);
+        assert_true(refused == HASH_INDEX_SHARDS ? now == bytes : now < bytes - bytes / 4);
+        bytes = now;
+        expect_range(f, 0, left, 0, 1);
+        expect_range(f, left, n, 0, 0);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -367,6 +498,13 @@ int main(void) {
         TEST(the_stash_of_a_batch_is_given_up_when_the_shard_grows),
         TEST(an_entry_is_held_or_not_whatever_lies_beside_it),
         TEST(all_locations_of_a_hash_are_collected),
+        TEST(what_deletions_left_empty_is_given_back),
+        TEST(a_shrunk_shard_takes_some_entries_before_it_grows),
+        TEST(shrinking_what_is_not_too_large_changes_nothing),
+        TEST(only_what_saves_enough_is_moved),
+        TEST(an_index_that_was_emptied_is_as_small_as_a_new_one),
+        TEST(a_stash_shrinks_to_what_lies_in_it),
+        TEST(a_shard_that_memory_is_wanting_for_stays_as_it_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -95,6 +95,24 @@ static void *overwrite(void *arg) {
     return NULL;
 }
 
+/* What churn leaves empty goes at once, while readers are in it. */
+static void *shrink(void *arg) {
+    race *r = ((worker *)arg)->race;
+    while (!atomic_load_explicit(&r->stop, memory_order_relaxed))
+        hash_index_shrink(r->index, 1);
+    return NULL;
+}
+
+#define READERS 2u
+#define CHURNERS 2u
+#define WORKERS (READERS + 1 + CHURNERS + 1) /* readers, shrink; then those that come to an end */
+
+static void *(*task_of(unsigned number))(void *) {
+    if (number < READERS) return reader;
+    if (number == READERS) return shrink;
+    return number <= READERS + CHURNERS ? churn : overwrite;
+}
+
 static void run_race(uint64_t hash_mask) {
     race r = {.hash_mask = hash_mask};
     assert_int_equal(epoch_new(&r.readers), CAIRN_OK);
@@ -102,17 +120,16 @@ static void run_race(uint64_t hash_mask) {
     for (uint64_t key = 1; key <= STAYING; key++)
         put(&r, key, key);
 
-    worker workers[5];
-    os_thread threads[5];
-    for (unsigned i = 0; i < 5; i++) {
+    worker workers[WORKERS];
+    os_thread threads[WORKERS];
+    for (unsigned i = 0; i < WORKERS; i++) {
         workers[i] = (worker){.race = &r, .seed = i * 1000003ull, .first_key = (i + 1) * 100000ull};
-        void *(*run)(void *) = i < 2 ? reader : i < 4 ? churn : overwrite;
-        assert_int_equal(os_thread_start(&threads[i], run, &workers[i]), 0);
+        assert_int_equal(os_thread_start(&threads[i], task_of(i), &workers[i]), 0);
     }
-    for (unsigned i = 2; i < 5; i++)
+    for (unsigned i = READERS + 1; i < WORKERS; i++)
         os_thread_join(&threads[i]);
     atomic_store(&r.stop, 1);
-    for (unsigned i = 0; i < 2; i++)
+    for (unsigned i = 0; i <= READERS; i++)
         os_thread_join(&threads[i]);
 
     assert_int_equal(atomic_load(&r.misses), 0);
