@@ -5,7 +5,7 @@
  * blob of the caller's. A checkpoint writes only shards that changed since their last image, into extents that neither
  * the published root nor the new one names, syncs, and publishes by replacing the root (write CHECKPOINT.NEW, sync,
  * rename, sync of the directory). So the newest published checkpoint is whole at every moment, and the data file stays
- * within about two images.
+ * within two and a half images.
  *
  * The image is fuzzy: shards are copied one at a time while writers go on. The caller's promise is that every change
  * before `start` is in the index when checkpoint_write is called; replay from `start` makes the rest right, because
@@ -56,6 +56,13 @@ typedef int (*checkpoint_fence)(void *ctx, checkpoint_info *info, uint8_t **blob
                                 cairn_error *error);
 int checkpoint_write(checkpoint *c, hash_index *index, checkpoint_info *info, checkpoint_fence fence, void *ctx,
                      cairn_error *error);
+
+/* The same, so that the data file becomes little larger than its images: all are written, to the front where they find
+ * room there; else so far behind that they will the next time, so it takes two. */
+int checkpoint_write_dense(checkpoint *c, hash_index *index, checkpoint_info *info, checkpoint_fence fence, void *ctx,
+                           cairn_error *error);
+/* Nothing is to be gained by that. Also when nothing was loaded or written yet. */
+bool checkpoint_is_dense(const checkpoint *c, const hash_index *index);
 
 /* For a backup. Copies the published checkpoint into another directory, where it does not count yet, nor in the way of
  * one that is there. Nobody writes one meanwhile. */

@@ -16,6 +16,13 @@ void free_space_of(const checkpoint_root *published, free_space *space) {
     space->runs[space->count++] = (free_run){free_from, UINT64_MAX};
 }
 
+void free_space_begin_at(free_space *space, uint64_t offset) {
+    for (unsigned i = 0; i < space->count; i++) {
+        free_run *run = &space->runs[i];
+        run->begin = min_u64(run->end, max_u64(run->begin, offset));
+    }
+}
+
 uint64_t free_space_take(free_space *space, uint64_t size) {
     for (unsigned i = 0; i < space->count; i++) {
         free_run *run = &space->runs[i];

@@ -16,5 +16,7 @@ typedef struct free_space {
 
 void free_space_of(const checkpoint_root *published, free_space *space);
 uint64_t free_space_take(free_space *space, uint64_t size); /* the offset */
+/* From now on nothing before `offset`, a multiple of IMAGE_ALIGN, is taken. */
+void free_space_begin_at(free_space *space, uint64_t offset);
 
 #endif

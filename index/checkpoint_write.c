@@ -4,8 +4,9 @@
  * the caller's fence, the new root beside the old one, sync, rename, sync of the directory. Only then does the table in
  * memory change.
  *
- * Shards are marked clean as they are copied; a failure marks them dirty again, so a failed attempt loses nothing but
- * work. Images are gathered in one buffer and written in large pieces; no stripe is held during a write. */
+ * Shards are marked clean as they are copied; a failure marks those dirty again that were, so a failed attempt loses
+ * nothing but work, and makes none. Images are gathered in one buffer and written in large pieces; no stripe is held
+ * during a write. */
 #include "index/checkpoint.h"
 #include "index/checkpoint_extents.h"
 #include "index/checkpoint_state.h"
@@ -18,16 +19,17 @@
 #include <string.h>
 
 #define STAGING_BYTES ((uint64_t)1 << 20)
-#define SPREAD_SLACK_BYTES (16u * BLOCK_BYTES) /* what holes may come to in a small store */
+#define SLACK_BYTES (16u * BLOCK_BYTES) /* what holes may come to in a small store */
 
 /* One attempt. */
 typedef struct writing {
     checkpoint *c;
     hash_index *index;
+    bool dense;
     checkpoint_root root; /* the new one */
     free_space space;
-    bool copied[HASH_INDEX_SHARDS]; /* marked clean by this attempt */
-    uint8_t *staging;               /* images that are still to be written, adjacent on disk ... */
+    bool cleaned[HASH_INDEX_SHARDS]; /* of their mark, by this attempt */
+    uint8_t *staging;                /* images that are still to be written, adjacent on disk ... */
     uint64_t staging_size, staged;
     uint64_t staged_at; /* ... from this offset of the data file */
     uint64_t written;
@@ -77,11 +79,11 @@ static int make_room(writing *w, uint64_t size, cairn_error *error) {
 static int stage_image(writing *w, unsigned shard, cairn_error *error) {
     hash_shape shape;
     int code = CAIRN_OK;
-    while (!hash_shard_copy(w->index, shard, w->staging + w->staged, w->staging_size - w->staged, &shape)) {
+    while (!hash_shard_copy(w->index, shard, w->staging + w->staged, w->staging_size - w->staged, &shape,
+                            &w->cleaned[shard])) {
         code = make_room(w, hash_shape_bytes(&shape), error);
         if (code != CAIRN_OK) return code;
     }
-    w->copied[shard] = true;
     checkpoint_row *row = &w->root.rows[shard];
     *row = (checkpoint_row){.shape = shape};
     uint64_t size = hash_shape_bytes(&shape);
@@ -100,26 +102,63 @@ static int stage_image(writing *w, unsigned shard, cairn_error *error) {
     return CAIRN_OK;
 }
 
+/* ---- Where they go ---- */
+
+/* Of the shard's image when it is written: its buckets as they are, its stash as it was. */
+static uint64_t image_bytes(const checkpoint *c, const hash_index *index, unsigned shard) {
+    const checkpoint_row *row = &c->published.rows[shard];
+    if (shard_entries(&index->shards[shard]) == 0) return 0;
+    return atomic_load_explicit(&index->shards[shard].image_bytes, memory_order_relaxed) +
+           row->shape.stash * sizeof(hash_slot);
+}
+
+/* The largest data file that is dense. */
+static uint64_t dense_bytes(const checkpoint *c, const hash_index *index) {
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < HASH_INDEX_SHARDS; i++)
+        bytes += image_bytes(c, index, i);
+    return bytes + bytes / 16 + SLACK_BYTES;
+}
+
+bool checkpoint_is_dense(const checkpoint *c, const hash_index *index) {
+    os_file_info info;
+    return c->data == NULL || os_file_info_get(c->data, &info) < 0 || info.size <= dense_bytes(c, index);
+}
+
+/* Takes space for images of all shards, or of those that changed; the end of the last one. */
+static uint64_t take_images(writing *w, bool all) {
+    uint64_t end = 0;
+    free_space_of(&w->c->published, &w->space);
+    for (unsigned i = 0; i < HASH_INDEX_SHARDS; i++) {
+        uint64_t size = all || hash_shard_is_dirty(w->index, i) ? image_bytes(w->c, w->index, i) : 0;
+        if (size > 0) end = max_u64(end, free_space_take(&w->space, size) + size);
+    }
+    return end;
+}
+
 /* Whether writing only what changed would make the data file half as long again as its images: because holes have come
  * between them, of single shards or parts of blocks, that new images do not fit. Then all are written, into at most as
  * much again; that leaves the whole space of the old ones free for the next. */
 static bool would_spread_out(writing *w) {
     const checkpoint_root *published = &w->c->published;
-    uint64_t used = root_image_bytes(published), end = published->data_bytes;
-    free_space_of(published, &w->space);
-    for (unsigned i = 0; i < HASH_INDEX_SHARDS; i++) {
-        if (!hash_shard_is_dirty(w->index, i)) continue;
-        uint64_t size = atomic_load_explicit(&w->index->shards[i].image_bytes, memory_order_relaxed);
-        end = max_u64(end, free_space_take(&w->space, size) + size);
-    }
-    return end > used + used / 2 + SPREAD_SLACK_BYTES;
+    uint64_t used = root_image_bytes(published), end = max_u64(published->data_bytes, take_images(w, false));
+    return end > used + used / 2 + SLACK_BYTES;
+}
+
+/* A dense checkpoint whose images do not all find room in front, because published ones lie there, leaves the front to
+ * the next one. */
+static void find_space(writing *w) {
+    uint64_t dense = dense_bytes(w->c, w->index);
+    bool in_front = !w->dense || take_images(w, true) <= dense;
+    free_space_of(&w->c->published, &w->space);
+    if (!in_front) free_space_begin_at(&w->space, round_up(dense, BLOCK_BYTES));
 }
 
 static int write_images(writing *w, cairn_error *error) {
     bool known = w->c->described == w->index;
-    bool all = !known || would_spread_out(w);
+    bool all = !known || w->dense || would_spread_out(w);
     if (known) memcpy(w->root.rows, w->c->published.rows, sizeof w->root.rows);
-    free_space_of(&w->c->published, &w->space);
+    find_space(w);
     int code = make_room(w, STAGING_BYTES, error);
     for (unsigned i = 0; i < HASH_INDEX_SHARDS && code == CAIRN_OK; i++) {
         if (all || hash_shard_is_dirty(w->index, i)) code = stage_image(w, i, error);
@@ -175,11 +214,12 @@ static int publish(checkpoint *c, const uint8_t *bytes, size_t size, cairn_error
     return CAIRN_OK;
 }
 
-/* Gives back what lies behind the last image, when that is much. Nothing depends on it, so a failure is none. */
-static void trim_tail(checkpoint *c) {
+/* Gives back what lies behind the last image, when that is much or is wanted. Nothing depends on it, so a failure is
+ * none. */
+static void trim_tail(checkpoint *c, bool dense) {
     os_file_info info;
-    if (os_file_info_get(c->data, &info) < 0) return;
-    if (info.size <= c->published.data_bytes || info.size <= 2 * root_image_bytes(&c->published)) return;
+    if (os_file_info_get(c->data, &info) < 0 || info.size <= c->published.data_bytes) return;
+    if (!dense && info.size <= 2 * root_image_bytes(&c->published)) return;
     (void)os_file_truncate(c->data, c->published.data_bytes);
 }
 
@@ -197,15 +237,15 @@ static int fence_and_publish(writing *w, checkpoint_fence fence, void *ctx, cair
 
 static void undo(writing *w) {
     for (unsigned i = 0; i < HASH_INDEX_SHARDS; i++) {
-        if (w->copied[i]) hash_shard_mark_dirty(w->index, i);
+        if (w->cleaned[i]) hash_shard_mark_dirty(w->index, i);
     }
     /* The space behind the published images, in case it was the want of space that made this attempt fail. */
     checkpoint *c = w->c;
     if (c->described != NULL && !c->failed) (void)os_file_truncate(c->data, c->published.data_bytes);
 }
 
-int checkpoint_write(checkpoint *c, hash_index *index, checkpoint_info *info, checkpoint_fence fence, void *ctx,
-                     cairn_error *error) {
+static int write_checkpoint(checkpoint *c, hash_index *index, bool dense, checkpoint_info *info, checkpoint_fence fence,
+                            void *ctx, cairn_error *error) {
     if (c->read_only) return status_set(error, CAIRN_READ_ONLY, "a checkpoint of a store that is open read-only");
     if (c->failed) return status_set(error, CAIRN_FAILED, "an earlier sync of a checkpoint failed");
     int code = open_or_create_data(c, error);
@@ -214,6 +254,7 @@ int checkpoint_write(checkpoint *c, hash_index *index, checkpoint_info *info, ch
     if (w == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory for a checkpoint's root");
     w->c = c;
     w->index = index;
+    w->dense = dense;
     w->root.info = *info;
 
     code = write_images(w, error);
@@ -225,9 +266,19 @@ int checkpoint_write(checkpoint *c, hash_index *index, checkpoint_info *info, ch
     c->published = w->root;
     c->described = index;
     *info = w->root.info;
-    trim_tail(c);
+    trim_tail(c, dense);
 done:
     free(w->staging);
     free(w);
     return code;
+}
+
+int checkpoint_write(checkpoint *c, hash_index *index, checkpoint_info *info, checkpoint_fence fence, void *ctx,
+                     cairn_error *error) {
+    return write_checkpoint(c, index, false, info, fence, ctx, error);
+}
+
+int checkpoint_write_dense(checkpoint *c, hash_index *index, checkpoint_info *info, checkpoint_fence fence, void *ctx,
+                           cairn_error *error) {
+    return write_checkpoint(c, index, true, info, fence, ctx, error);
 }

@@ -29,7 +29,7 @@ static void slots_from_image(hash_slot *slots, uint64_t count) {
     }
 }
 
-bool hash_shard_copy(hash_index *index, unsigned shard, void *buf, uint64_t size, hash_shape *shape) {
+bool hash_shard_copy(hash_index *index, unsigned shard, void *buf, uint64_t size, hash_shape *shape, bool *was_dirty) {
     CHECK(shard < HASH_INDEX_SHARDS);
     hash_shard *s = &index->shards[shard];
     bool copied = true;
@@ -42,7 +42,7 @@ bool hash_shard_copy(hash_index *index, unsigned shard, void *buf, uint64_t size
         copied = hash_shape_bytes(shape) <= size;
         if (copied) slots_to_image(buf, a->slots, array_slots(a));
     }
-    if (copied) atomic_store_explicit(&s->dirty, false, memory_order_relaxed);
+    if (copied) *was_dirty = atomic_exchange_explicit(&s->dirty, false, memory_order_relaxed);
     hash_shard_unlock(s);
     return copied;
 }

@@ -38,7 +38,7 @@ typedef struct hash_array {
     _Alignas(64) hash_slot slots[];
 } hash_array;
 
-/* The first line is read by everybody and written by growth only; the second belongs to writers. */
+/* The first line is read by everybody and written only with a new array; the second belongs to writers. */
 typedef struct hash_shard {
     _Alignas(64) _Atomic(hash_array *) array; /* NULL until the first reserve */
     _Alignas(64) os_mutex stripe;
@@ -121,9 +121,9 @@ static inline uint64_t hash_shape_bytes(const hash_shape *shape) {
     return ((uint64_t)shape->buckets * BUCKET_SLOTS + shape->stash) * sizeof(hash_slot);
 }
 
-/* Takes the stripe, sets *shape, copies the image into buf and marks the shard clean. false: the image is larger than
- * `size`, nothing was copied or marked. */
-bool hash_shard_copy(hash_index *index, unsigned shard, void *buf, uint64_t size, hash_shape *shape);
+/* Takes the stripe, sets *shape, copies the image into buf and marks the shard clean; *was_dirty: as it was before.
+ * false: the image is larger than `size`, nothing was copied or marked. */
+bool hash_shard_copy(hash_index *index, unsigned shard, void *buf, uint64_t size, hash_shape *shape, bool *was_dirty);
 bool hash_shard_is_dirty(const hash_index *index, unsigned shard); /* any thread */
 void hash_shard_mark_dirty(hash_index *index, unsigned shard);     /* any thread */
 

@@ -47,9 +47,19 @@ int checkpoint_box_write_info(checkpoint_box *b, checkpoint_info *info) {
     return checkpoint_write(b->c, b->index, info, fence, NULL, NULL);
 }
 
+static checkpoint_info info_of(uint64_t number) {
+    return (checkpoint_info){.epoch = 3, .start_place = number, .start_segment = 2, .start_offset = 4096};
+}
+
 int checkpoint_box_write(checkpoint_box *b, uint64_t number) {
-    checkpoint_info info = {.epoch = 3, .start_place = number, .start_segment = 2, .start_offset = 4096};
+    checkpoint_info info = info_of(number);
     return checkpoint_box_write_info(b, &info);
+}
+
+int checkpoint_box_write_dense(checkpoint_box *b, uint64_t number) {
+    checkpoint_info info = info_of(number);
+    memcpy(info.store_id, checkpoint_store_id, sizeof checkpoint_store_id);
+    return checkpoint_write_dense(b->c, b->index, &info, fence, NULL, NULL);
 }
 
 int checkpoint_box_load(checkpoint_box *b, checkpoint_info *info, cairn_error *error) {

@@ -25,6 +25,7 @@ void checkpoint_box_close(checkpoint_box *b);
  */
 int checkpoint_box_write(checkpoint_box *b, uint64_t number);
 int checkpoint_box_write_info(checkpoint_box *b, checkpoint_info *info);
+int checkpoint_box_write_dense(checkpoint_box *b, uint64_t number);
 /* Expects the blob, or after a failure none and an empty index. */
 int checkpoint_box_load(checkpoint_box *b, checkpoint_info *info, cairn_error *error);
 

@@ -4,6 +4,7 @@
 #include "tests/support/checkpoint_box.h"
 #include "tests/support/rung.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -187,6 +188,22 @@ static void only_changed_shards_are_written(void **state) {
     sim_free(f.disk);
 }
 
+static void expect_dense(checkpoint_box *f) {
+    checkpoint_root *root = malloc(sizeof *root);
+    read_root(f->disk, root);
+    uint64_t images = root_image_bytes(root);
+    assert_true(checkpoint_is_dense(f->c, f->index));
+    assert_true(checkpoint_data_size(f->disk) <= images + images / 16 + 16 * BLOCK_BYTES);
+    free(root);
+}
+
+/* Two of them do, wherever images lie. */
+static void make_dense(checkpoint_box *f, uint64_t number) {
+    for (unsigned i = 0; i < 2 && !checkpoint_is_dense(f->c, f->index); i++)
+        assert_int_equal(checkpoint_box_write_dense(f, number), CAIRN_OK);
+    expect_dense(f);
+}
+
 /* Every checkpoint changes `changed` keys of 40,000 at random and adds `added`. */
 static void run_many(unsigned changed, unsigned added) {
     checkpoint_box f;
@@ -212,6 +229,7 @@ static void run_many(unsigned changed, unsigned added) {
         assert_int_equal(checkpoint_box_write(&f, k), CAIRN_OK);
         read_root(f.disk, root);
         assert_true(2 * checkpoint_data_size(f.disk) < 5 * root_image_bytes(root) + 32 * BLOCK_BYTES);
+        if (k % 10 == 0) make_dense(&f, k);
     }
     checkpoint_box_close(&f);
     checkpoint_box_open(&f, f.disk, false);
@@ -268,6 +286,132 @@ static void the_tail_is_cut_off_when_most_entries_are_gone(void **state) {
     sim_free(f.disk);
 }
 
+/* ---- Dense ones ---- */
+
+static void remove_keys(hash_index *index, uint64_t from, uint64_t to) {
+    for (uint64_t key = from; key < to; key++) {
+        hash_index_lock(index, mix(key));
+        hash_index_remove(index, mix(key), key + 1);
+        hash_index_unlock(index, mix(key));
+    }
+}
+
+static void the_data_of_a_shrunk_index_shrinks_to_its_images(void **state) {
+    (void)state;
+    checkpoint_box f;
+    checkpoint_box_open(&f, sim_new(1), false);
+    const uint64_t n = 100000, left = 10000;
+    assert_true(checkpoint_is_dense(f.c, f.index));
+    for (uint64_t key = 0; key < n; key++)
+        index_insert(f.index, mix(key), key + 1);
+    assert_int_equal(checkpoint_box_write(&f, 1), CAIRN_OK);
+    assert_true(checkpoint_is_dense(f.c, f.index));
+    remove_keys(f.index, left, n);
+    hash_index_shrink(f.index, 1);
+    assert_false(checkpoint_is_dense(f.c, f.index));
+    assert_int_equal(checkpoint_box_write_dense(&f, 2), CAIRN_OK); /* behind the old ones */
+    assert_false(checkpoint_is_dense(f.c, f.index));
+    assert_int_equal(checkpoint_box_write_dense(&f, 3), CAIRN_OK);
+    expect_dense(&f);
+    assert_true(checkpoint_data_size(f.disk) < left * 40);
+    checkpoint_box_close(&f);
+    checkpoint_box_open(&f, f.disk, false);
+    checkpoint_info info;
+    assert_int_equal(checkpoint_box_load(&f, &info, NULL), CAIRN_OK);
+    expect_dense(&f);
+    assert_int_equal(hash_index_entries(f.index), left);
+    for (uint64_t key = 0; key < left; key++)
+        assert_true(index_has(f.index, mix(key), key + 1));
+    checkpoint_box_close(&f);
+    sim_free(f.disk);
+}
+
+static void shrinking_leaves_nothing_to_write(void **state) {
+    (void)state;
+    checkpoint_box f;
+    checkpoint_box_open(&f, sim_new(1), false);
+    const uint64_t n = 50000, left = 5000;
+    for (uint64_t key = 0; key < n; key++)
+        index_insert(f.index, mix(key), key + 1);
+    remove_keys(f.index, left, n);
+    assert_int_equal(checkpoint_box_write(&f, 1), CAIRN_OK);
+    hash_index_shrink(f.index, 1);
+    assert_int_equal(checkpoint_cost(f.index), 0);
+    sim_fault full = {.kinds = SIM_WRITE, .nth = 0, .error = -ENOSPC, .partial = true};
+    sim_fault_set(f.disk, &full);
+    assert_int_equal(checkpoint_box_write_dense(&f, 2), CAIRN_FULL);
+    sim_fault_set(f.disk, NULL);
+    assert_int_equal(checkpoint_cost(f.index), 0);
+    index_insert(f.index, mix(n), n + 1);
+    assert_int_equal(checkpoint_box_write(&f, 2), CAIRN_OK);
+    checkpoint_info info;
+    hash_index_clear(f.index);
+    assert_int_equal(checkpoint_box_load(&f, &info, NULL), CAIRN_OK);
+    assert_int_equal(info.start_place, 2);
+    assert_int_equal(hash_index_entries(f.index), left + 1);
+    for (uint64_t key = 0; key < left; key++)
+        assert_true(index_has(f.index, mix(key), key + 1));
+    assert_true(index_has(f.index, mix(n), n + 1));
+    checkpoint_box_close(&f);
+    sim_free(f.disk);
+}
+
+static void nothing_is_left_of_the_data_of_an_emptied_index(void **state) {
+    (void)state;
+    checkpoint_box f;
+    checkpoint_box_open(&f, sim_new(1), false);
+    for (uint64_t key = 0; key < 20000; key++)
+        index_insert(f.index, mix(key), key + 1);
+    assert_int_equal(checkpoint_box_write(&f, 1), CAIRN_OK);
+    remove_keys(f.index, 0, 20000);
+    hash_index_shrink(f.index, 1);
+    make_dense(&f, 2);
+    assert_int_equal(checkpoint_data_size(f.disk), 0);
+    checkpoint_box_close(&f);
+    sim_free(f.disk);
+}
+
+static void a_free_front_makes_it_dense_at_once(void **state) {
+    (void)state;
+    checkpoint_box f;
+    checkpoint_box_open(&f, sim_new(1), false);
+    for (uint64_t i = 0; i < HASH_INDEX_SHARDS; i++)
+        index_insert(f.index, i << 54, i + 1);
+    assert_int_equal(checkpoint_box_write(&f, 1), CAIRN_OK);
+    uint64_t images = checkpoint_data_size(f.disk);
+    for (unsigned i = 0; i < HASH_INDEX_SHARDS; i++)
+        hash_shard_mark_dirty(f.index, i);
+    assert_int_equal(checkpoint_box_write(&f, 2), CAIRN_OK);
+    assert_int_equal(checkpoint_data_size(f.disk), 2 * images);
+    assert_int_equal(checkpoint_box_write_dense(&f, 3), CAIRN_OK);
+    assert_int_equal(checkpoint_data_size(f.disk), images);
+    expect_dense(&f);
+    checkpoint_box_close(&f);
+    sim_free(f.disk);
+}
+
+/* Images with stashes: what is dense is reckoned without knowing those. */
+static void colliding_hashes_become_dense_as_well(void **state) {
+    (void)state;
+    checkpoint_box f;
+    checkpoint_box_open(&f, sim_new(1), false);
+    for (uint64_t key = 0; key < 30000; key++)
+        index_insert(f.index, mix(key % 30), key + 1);
+    assert_int_equal(checkpoint_box_write(&f, 1), CAIRN_OK);
+    for (uint64_t key = 3000; key < 30000; key++) {
+        hash_index_lock(f.index, mix(key % 30));
+        hash_index_remove(f.index, mix(key % 30), key + 1);
+        hash_index_unlock(f.index, mix(key % 30));
+    }
+    assert_int_equal(checkpoint_box_write(&f, 2), CAIRN_OK);
+    hash_index_shrink(f.index, 1);
+    make_dense(&f, 3);
+    for (uint64_t key = 0; key < 3000; key++)
+        assert_true(index_has(f.index, mix(key % 30), key + 1));
+    checkpoint_box_close(&f);
+    sim_free(f.disk);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_a_checkpoint_there_is_none),
@@ -283,6 +427,11 @@ int main(void) {
         cmocka_unit_test(fifty_checkpoints_of_some_shards_stay_under_two_and_a_half_images),
         cmocka_unit_test(fifty_checkpoints_of_a_growing_index_stay_under_two_and_a_half_images),
         cmocka_unit_test(the_tail_is_cut_off_when_most_entries_are_gone),
+        cmocka_unit_test(the_data_of_a_shrunk_index_shrinks_to_its_images),
+        cmocka_unit_test(shrinking_leaves_nothing_to_write),
+        cmocka_unit_test(nothing_is_left_of_the_data_of_an_emptied_index),
+        cmocka_unit_test(a_free_front_makes_it_dense_at_once),
+        cmocka_unit_test(colliding_hashes_become_dense_as_well),
     };
     return cmocka_run_group_tests_name("checkpoint", tests, NULL, NULL);
 }
