@@ -286,7 +286,8 @@ CAIRN_API int cairn_checkpoint(cairn *store, cairn_error *error);
 
 typedef struct cairn_compact_options {
     uint32_t struct_size;
-    bool full;    /* all garbage, however little of it a segment has; deletions that nothing needs any more as well */
+    bool full;    /* all garbage, however little of it a segment has; deletions that nothing needs any more as well, and
+                   * what the index and its checkpoint take beyond the keys that are left, where there is room for that */
     bool dry_run; /* only counts: bytes_scanned what would be read, bytes_moved and bytes_freed about what would be */
     double min_garbage_ratio;  /* a segment with less is left alone; 0: a fifth. Above 1, negative: CAIRN_INVALID */
     uint64_t bytes_per_second; /* looked at; 0: no limit */

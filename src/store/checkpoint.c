@@ -96,7 +96,7 @@ static int fence(void *ctx, checkpoint_info *info, uint8_t **blob, size_t *size,
     return rc == CAIRN_OK ? make_blob(f, blob, size, error) : rc;
 }
 
-static int write_locked(cairn *store, bool closing, cairn_error *error) {
+static int write_locked(cairn *store, bool closing, bool dense, cairn_error *error) {
     uint64_t newest = max_u64(atomic_load(&store->checkpoint_epoch), vlog_reclaim_epoch(store->log));
     checkpoint_info info = {.epoch = newest + 1, .time_ms = store->os->clock_ms(store->os)};
     memcpy(info.store_id, store->identity.store_id, sizeof info.store_id);
@@ -106,7 +106,10 @@ static int write_locked(cairn *store, bool closing, cairn_error *error) {
     hash_index_quiesce(store->index);
     fence_context f = {.store = store, .closing = closing};
     int rc = take_expiries(&f, error);
-    if (rc == CAIRN_OK) rc = checkpoint_write(store->checkpoint, store->index, &info, fence, &f, error);
+    if (rc == CAIRN_OK) {
+        rc = (dense ? checkpoint_write_dense : checkpoint_write)(store->checkpoint, store->index, &info, fence, &f,
+                                                                 error);
+    }
     free(f.expiries);
     if (rc == CAIRN_OK) {
         atomic_store(&store->checkpoint_epoch, info.epoch);
@@ -121,24 +124,37 @@ static int write_locked(cairn *store, bool closing, cairn_error *error) {
     return rc;
 }
 
-static int write_checked(cairn *store, bool closing, cairn_error *error) {
+static int check_usable(const cairn *store, cairn_error *error) {
     if (store->checkpoint == NULL) {
         return status_set(error, CAIRN_FAILED, "an earlier checkpoint failed: reopen the store");
     }
     if (vlog_failed(store->log)) return status_set(error, CAIRN_FAILED, "an earlier sync failed: reopen the store");
-    return write_locked(store, closing, error);
+    return CAIRN_OK;
 }
 
 int store_checkpoint(cairn *store, bool closing, cairn_error *error) {
     os_mutex_lock(&store->checkpoint_lock);
-    int rc = write_checked(store, closing, error);
+    int rc = check_usable(store, error);
+    if (rc == CAIRN_OK) rc = write_locked(store, closing, false, error);
+    os_mutex_unlock(&store->checkpoint_lock);
+    return rc;
+}
+
+int store_checkpoint_dense(cairn *store, cairn_error *error) {
+    os_mutex_lock(&store->checkpoint_lock);
+    int rc = check_usable(store, error);
+    /* The first of two makes room in front. */
+    for (unsigned i = 0; rc == CAIRN_OK && i < 2 && !checkpoint_is_dense(store->checkpoint, store->index); i++) {
+        rc = write_locked(store, false, true, error);
+    }
     os_mutex_unlock(&store->checkpoint_lock);
     return rc;
 }
 
 int store_checkpoint_capture(cairn *store, os_transfer *t, cairn_error *error) {
     os_mutex_lock(&store->checkpoint_lock);
-    int rc = write_checked(store, false, error);
+    int rc = check_usable(store, error);
+    if (rc == CAIRN_OK) rc = write_locked(store, false, false, error);
     if (rc == CAIRN_OK) rc = checkpoint_capture(t, error);
     os_mutex_unlock(&store->checkpoint_lock);
     return rc;

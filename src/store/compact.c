@@ -13,6 +13,8 @@
 #define PACE_BYTES ((uint64_t)256 << 10) /* between two looks at the clock and the callback */
 #define NAP_US_MAX 100000u
 #define ROUNDS_FULL 3u
+#define SHRINK_EIGHTHS 6u /* of a shard of the index: what must be empty to be given back without being asked */
+#define SHRINK_EIGHTHS_FULL 1u
 #define SEAL_BYTES ((uint64_t)1 << 20) /* a smaller active segment is not worth a file */
 
 /* ---- Pace ---- */
@@ -170,20 +172,41 @@ static int run_round(compaction *c, bool *again, cairn_error *error) {
     return rc;
 }
 
+/* What is kept in memory of what was deleted. First of all, because the checkpoints to come are smaller then. */
+static void shrink_tables(cairn *store) {
+    store_expiries_settle(store);
+    hash_index_shrink(store->index, SHRINK_EIGHTHS_FULL);
+}
+
+/* That everything else was given back counts, and this needs space before it gives any. */
+static int shrink_checkpoint(cairn *store, cairn_error *error) {
+    int rc = store_checkpoint_dense(store, error);
+    if (rc != CAIRN_FULL && rc != CAIRN_NO_MEMORY) return rc;
+    store_say(store, CAIRN_LOG_WARNING, "the checkpoint keeps its size: %s", error->message);
+    return CAIRN_OK;
+}
+
+static int prepare(compaction *c, cairn_error *error) {
+    cairn *store = c->store;
+    if (c->options.dry_run) return CAIRN_OK;
+    (void)store_expire(store, SIZE_MAX); /* what expired is garbage */
+    if (c->options.full) shrink_tables(store);
+    int rc = vlog_sync(store->log, vlog_appended_place(store->log), error);
+    if (rc != CAIRN_OK) return rc;
+    return vlog_seal_active(store->log, c->options.full ? 1 : SEAL_BYTES, c->options.min_garbage_ratio, error);
+}
+
 /* compact_lock held. */
 static int run(compaction *c, cairn_error *error) {
     cairn_error why;
-    if (!c->options.dry_run) (void)store_expire(c->store, SIZE_MAX); /* what expired is garbage */
-    int rc = c->options.dry_run ? CAIRN_OK : vlog_sync(c->store->log, vlog_appended_place(c->store->log), &why);
-    if (rc == CAIRN_OK && !c->options.dry_run) {
-        rc = vlog_seal_active(c->store->log, c->options.full ? 1 : SEAL_BYTES, c->options.min_garbage_ratio, &why);
-    }
+    int rc = prepare(c, &why);
     /* With all garbage: again, because tombstones were kept for the sake of records that have gone since. */
     unsigned rounds = c->options.full ? ROUNDS_FULL : 1;
     for (bool again = true; rc == CAIRN_OK && again && rounds > 0; rounds -= !c->left) {
         again = c->left = false;
         rc = run_round(c, &again, &why);
     }
+    if (rc == CAIRN_OK && c->options.full && !c->options.dry_run) rc = shrink_checkpoint(c->store, &why);
     if (rc != CAIRN_OK && error != NULL) *error = why;
     if (rc != CAIRN_OK || !c->damaged) return rc;
     return status_set(error, CAIRN_CORRUPT, "segments in which something is damaged were left alone; verify names it");
@@ -248,6 +271,7 @@ bool store_compact_in_background(cairn *store) {
     store_space before = store_space_get(store);
     c.began_ns = now_ns(store);
     int rc = work_off(&c, &error);
+    if (rc == CAIRN_OK) hash_index_shrink(store->index, SHRINK_EIGHTHS);
     bool in_vain = before.garbage > before.start && c.result.bytes_freed == 0;
     atomic_store(&store->in_vain, in_vain ? atomic_load(&store->in_vain) + 1 : 0);
     store_space_looked(store);

@@ -290,6 +290,9 @@ int store_recover(cairn *store, cairn_error *error);
 /* ---- checkpoint.c ---- */
 
 int store_checkpoint(cairn *store, bool closing, cairn_error *error);
+/* Writes the checkpoint so that its files are no larger than they need to be; nothing when they are not. */
+int store_checkpoint_dense(cairn *store, cairn_error *error);
+
 /* Writes one, and copies it for a backup before there is a newer one. */
 int store_checkpoint_capture(cairn *store, os_transfer *t, cairn_error *error);
 bool store_checkpoint_due(const cairn *store);
