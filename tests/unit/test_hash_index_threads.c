@@ -98,8 +98,10 @@ static void *overwrite(void *arg) {
 /* What churn leaves empty goes at once, while readers are in it. */
 static void *shrink(void *arg) {
     race *r = ((worker *)arg)->race;
-    while (!atomic_load_explicit(&r->stop, memory_order_relaxed))
+    while (!atomic_load_explicit(&r->stop, memory_order_relaxed)) {
         hash_index_shrink(r->index, 1);
+        os_nap_us(200);
+    }
     return NULL;
 }
 
