@@ -38,7 +38,7 @@ typedef struct writing {
 static int open_or_create_data(checkpoint *c, cairn_error *error) {
     if (c->data != NULL) return CAIRN_OK;
     (void)os_unlink(c->dir, CHECKPOINT_DATA_NEW_NAME); /* of a backup that was cut off */
-    int result = os_file_open(c->dir, CHECKPOINT_DATA_NAME, OS_CREATE, &c->data);
+    int result = os_file_open(c->dir, CHECKPOINT_DATA_NAME, OS_CREATE | OS_GROWS, &c->data);
     if (result < 0) return status_os(error, result, "opening %s", CHECKPOINT_DATA_NAME);
     result = os_dir_sync(c->dir); /* no root may become durable without the data file's name */
     if (result < 0) {

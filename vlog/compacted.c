@@ -118,7 +118,7 @@ int vlog_output_open(vlog_output **out, vlog *log, uint64_t bytes_max, cairn_err
     o->place = 1;
     footer_builder_init(&o->builder, SEGMENT_DATA_OFFSET);
     segment_name name = segment_name_of(o->segment);
-    int os_rc = os_file_open(log->options.dir, name.text, OS_CREATE | OS_EXCLUSIVE, &o->file);
+    int os_rc = os_file_open(log->options.dir, name.text, OS_CREATE | OS_EXCLUSIVE | OS_GROWS, &o->file);
     if (os_rc != 0) {
         rc = status_os(error, os_rc, "cannot create segment %s", name.text);
         vlog_output_abandon(o);
@@ -249,6 +249,8 @@ static int finish_file(vlog_output *o, cairn_error *error) {
     if (rc != CAIRN_OK) return rc;
     segment_encode_header(block, s, o->log->options.store_id);
     int os_rc = os_file_write(o->file, block, sizeof block, 0);
+    if (os_rc != 0) return write_error(o, os_rc, error);
+    os_rc = os_file_truncate(o->file, s->sealed_size); /* what is allocated beyond the end */
     if (os_rc != 0) return write_error(o, os_rc, error);
     os_rc = os_file_sync(o->file);
     if (os_rc == 0) os_rc = os_dir_sync(o->log->options.dir);

@@ -159,6 +159,7 @@ static int fails(const vlog_punch *p, int os_rc, cairn_error *error) {
 static int write_synced(const vlog_punch *p, os_file *file, const uint8_t *footer, size_t size, cairn_error *error) {
     int os_rc = os_file_truncate(file, p->old_size); /* what an attempt left that was cut off */
     if (os_rc == 0) os_rc = os_file_write(file, footer, size, p->builder.footer_offset);
+    if (os_rc == 0 && p->new_size > p->old_size) os_rc = os_file_truncate(file, p->new_size);
     if (os_rc != 0) {
         int rc = fails(p, os_rc, error);
         (void)os_file_truncate(file, p->old_size);

@@ -28,8 +28,8 @@ static int finish_tail(recovery *r, tail *t, cairn_error *error) {
     int rc = footer_build(&t->builder, s->seed, &footer, &size, &s->trailer_checksum);
     if (rc != CAIRN_OK) return status_set(error, rc, "no memory for a footer");
     int os_rc = rewrite_doubtful(r, t);
-    if (os_rc == 0) os_rc = os_file_truncate(t->file, t->end);
     if (os_rc == 0) os_rc = os_file_write(t->file, footer, size, t->end);
+    if (os_rc == 0) os_rc = os_file_truncate(t->file, t->end + size);
     if (os_rc == 0) os_rc = os_file_sync(t->file);
     if (os_rc != 0) {
         return status_os(error, os_rc, "cannot repair the end of segment %s", segment_name_of(s).text);

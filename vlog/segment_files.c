@@ -72,7 +72,7 @@ static int write_header(os_file *file, const segment *s, const uint8_t store_id[
 int segment_files_create(segment_files *files, segment *s, const uint8_t store_id[16], cairn_error *error) {
     segment_name name = segment_name_of(s);
     os_file *file = NULL;
-    int rc = os_file_open(files->dir, name.text, OS_CREATE | OS_EXCLUSIVE, &file);
+    int rc = os_file_open(files->dir, name.text, OS_CREATE | OS_EXCLUSIVE | OS_GROWS, &file);
     if (rc != 0) return status_os(error, rc, "cannot create segment %s", name.text);
     rc = write_header(file, s, store_id);
     if (rc != 0) {

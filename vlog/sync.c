@@ -24,6 +24,8 @@ static int sync_segment(vlog *log, segment *s, bool full, cairn_error *error) {
     os_file *file = NULL;
     int rc = segment_file(&log->files, s, &file, error);
     if (rc != CAIRN_OK) return rc;
+    /* A failure leaves blocks beyond the end allocated; the sync tells of writes that failed meanwhile. */
+    if (full) (void)os_file_truncate(file, s->sealed_size);
     int os_rc = os_file_sync(file);
     if (os_rc != 0) {
         (void)vlog_fail(log);

@@ -105,7 +105,7 @@ int value_writer_open(value_writer **out, const value_file_env *env, uint64_t id
         rc = value_os_error(error, -ENOMEM, id, 0, "begin to write");
         goto done;
     }
-    rc = os_file_open(w->dir, name, OS_CREATE | OS_EXCLUSIVE, &w->file);
+    rc = os_file_open(w->dir, name, OS_CREATE | OS_EXCLUSIVE | OS_GROWS, &w->file);
     if (rc != 0) {
         rc = value_os_error(error, rc, id, 0, "create the file");
         goto done;
@@ -328,9 +328,12 @@ static int write_trailer(value_writer *w, const void *key, size_t key_size, valu
     return append(w, w->buffer, (size_t)(d->file_size - d->trailer_offset), error);
 }
 
-/* The file and its name, durably. The .tab goes first, so that the same sync covers its removal. */
+/* The file and its name, durably, without what is allocated beyond its end. The .tab goes first, so that the same sync
+ * covers its removal. */
 static int make_durable(value_writer *w, cairn_error *error) {
-    int rc = sync_file(w, error);
+    int rc = os_file_truncate(w->file, w->end);
+    if (rc != 0) return value_os_error(error, rc, w->id, w->end, "write");
+    rc = sync_file(w, error);
     if (rc != CAIRN_OK) return rc;
     value_table_remove(&w->table);
     rc = os_dir_sync(w->dir);

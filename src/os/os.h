@@ -34,8 +34,11 @@ typedef struct os_window os_window;
 enum {
     OS_CREATE = 1,    /* make it when absent */
     OS_EXCLUSIVE = 2, /* with OS_CREATE: -EEXIST when present */
-    OS_READ_ONLY = 4
+    OS_READ_ONLY = 4,
+    OS_GROWS = 8 /* with OS_CREATE: it will be appended to for long. Where a file system would allocate as much again
+                    beyond the end of such a file (xfs), this keeps it to OS_AHEAD_BYTES */
 };
+#define OS_AHEAD_BYTES ((uint64_t)256 << 10)
 
 typedef struct os_file_info {
     uint64_t size;      /* bytes */
@@ -72,6 +75,7 @@ struct os {
     /* All or an error; after an error any part of the range may have been written. EINTR and short writes are
      * retried inside. Never more than OS_PIECES_MAX pieces. */
     int (*file_write)(os_file *file, const struct iovec *iov, int count, uint64_t offset);
+    /* To its own size: gives back what was allocated beyond the end. That may write the file out. */
     int (*file_truncate)(os_file *file, uint64_t size);
     int (*file_sync)(os_file *file);                                  /* content and size */
     int (*file_flush)(os_file *file, uint64_t offset, uint64_t size); /* starts write-back; promises nothing */

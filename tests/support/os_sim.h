@@ -39,6 +39,7 @@ os *sim_os(sim_disk *d);          /* belongs to the disk */
 
 void sim_clock_advance(sim_disk *d, uint64_t ms);     /* both clocks; they stand still otherwise */
 void sim_set_capacity(sim_disk *d, uint64_t bytes);   /* of allocated 4 KiB blocks; UINT64_MAX (default): no limit */
+void sim_allocate_ahead(sim_disk *d);                 /* as much again for files that grow; only file_info tells */
 uint64_t sim_operations(sim_disk *d);                 /* so far */
 size_t sim_open_handles(sim_disk *d);                 /* directories, files and mappings */
 void sim_trace(sim_disk *d, char *text, size_t size); /* the last operations, one a line, for a failure message */
@@ -93,7 +94,7 @@ void sim_cut_at(sim_disk *d, uint64_t n);
 
 /* A new disk as it may be after a power cut at this moment. The old machine is dead from then on, but can be crashed
  * again with another seed. seed % 4: 0 nothing pending survives, 1 all of it does, 2 and 3 a random part. No handles,
- * locks, faults, hook or cut carry over; capacity and clock do; operations begin at 0. */
+ * locks, faults, hook or cut carry over; capacity, allocating ahead and clock do; operations begin at 0. */
 sim_disk *sim_crash(sim_disk *d, uint64_t seed);
 
 /* A new disk as a killed process leaves it: what was pending is visible and still pending. The rest as sim_crash. */

@@ -253,6 +253,7 @@ static void count_names(sim_disk *d, const sim_table *t) {
 static sim_disk *new_machine(const sim_disk *from) {
     sim_disk *d = sim_new(0);
     d->capacity = from->capacity;
+    d->allocates_ahead = from->allocates_ahead;
     d->clock_ms = from->clock_ms;
     d->random = from->random;
     d->choices = from->choices;

@@ -46,6 +46,7 @@ typedef struct sim_file {
     unsigned refs;         /* entries in both tables of names, pending name operations, handles */
     unsigned names;        /* entries in a directory's present names */
     unsigned handles;      /* open ones */
+    uint64_t ahead;        /* bytes allocated beyond the end; a copy has none */
     size_t index;          /* in the disk's list */
     struct sim_file *twin; /* its copy, while a clone or crash is made */
 } sim_file;
@@ -100,6 +101,7 @@ struct sim_disk {
     sim_file **file;
     size_t file_count, file_cap;
     uint64_t capacity;
+    bool allocates_ahead;
     uint64_t allocated;               /* pages in `now` of files that have a name or a handle */
     sim_page *stale[SIM_STALE_PAGES]; /* some that were freed: what a newly allocated block may show */
     size_t stale_next;

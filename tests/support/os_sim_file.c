@@ -88,8 +88,9 @@ int sim_call_info(os_file *base, os_file_info *info) {
     call c;
     int rc = call_enter(&c, disk_of_file(base), SIM_INFO, h->name, 0, 0);
     if (rc != 0) return call_leave(&c, rc);
-    *info = (os_file_info){
-        .size = h->file->now->size, .allocated = h->file->now->allocated * SIM_PAGE, .links = h->file->names};
+    *info = (os_file_info){.size = h->file->now->size,
+                           .allocated = h->file->now->allocated * SIM_PAGE + h->file->ahead,
+                           .links = h->file->names};
     return call_leave(&c, 0);
 }
 
@@ -148,6 +149,7 @@ static void write_and_pend(sim_disk *d, sim_file *f, const struct iovec *iov, ui
         done += n;
     }
     size_t before = f->now->allocated;
+    if (d->allocates_ahead && offset + size > f->now->size) f->ahead = offset + size;
     content_write(&f->now, op->bytes, (size_t)size, offset);
     disk_file_space(d, f, before);
     disk_file_pend(f, op);
@@ -185,6 +187,7 @@ int sim_call_truncate(os_file *base, uint64_t size) {
     int rc = call_enter(&c, d, SIM_TRUNCATE, h->name, size, 0);
     if (rc != 0) return call_leave(&c, rc);
     size_t before = h->file->now->allocated;
+    h->file->ahead = 0;
     if (size < h->file->now->size) disk_keep_stale(d, h->file->now, round_up(size, SIM_PAGE));
     content_truncate(&h->file->now, size);
     disk_file_space(d, h->file, before);

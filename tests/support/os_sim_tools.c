@@ -20,6 +20,12 @@ void sim_set_capacity(sim_disk *d, uint64_t bytes) {
     os_mutex_unlock(&d->mutex);
 }
 
+void sim_allocate_ahead(sim_disk *d) {
+    os_mutex_lock(&d->mutex);
+    d->allocates_ahead = true;
+    os_mutex_unlock(&d->mutex);
+}
+
 uint64_t sim_operations(sim_disk *d) {
     os_mutex_lock(&d->mutex);
     uint64_t operations = d->operations;

@@ -124,6 +124,11 @@ static int fake_info(os_file *base, os_file_info *info) {
     return 0;
 }
 
+static int fake_truncate(os_file *base, uint64_t size) {
+    CHECK(size == ((fake_file *)base)->size); /* gives back what is allocated beyond */
+    return 0;
+}
+
 static int fake_sync(os_file *base) {
     ((fake_file *)base)->synced = ((fake_file *)base)->size;
     return 0;
@@ -150,6 +155,7 @@ static os fake_os = {.unlink = fake_unlink,
                      .file_info = fake_info,
                      .file_read = fake_read,
                      .file_write = fake_write,
+                     .file_truncate = fake_truncate,
                      .file_sync = fake_sync,
                      .file_flush = fake_flush};
 
