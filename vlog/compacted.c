@@ -183,8 +183,7 @@ static int add(vlog_output *o, uint8_t *record, uint32_t header_size, footer_ent
     record_rebind(record, header_size, o->segment->seed + *offset);
     e.offset = *offset;
     e.place = o->place++;
-    e.flags &= (uint8_t) ~(RECORD_BATCH | RECORD_REPLACES);
-    e.batch = e.replaces = 0;
+    footer_entry_leave_batch(&e);
     footer_builder_add(&o->builder, &e);
     return append_bytes(o, record, e.units * UNIT_BYTES, error);
 }

@@ -123,8 +123,7 @@ static int next_record(entry_cursor *c, cairn_error *error) {
     c->entry = vlog_entry_of(c->log, w);
     if (s->compacted) {
         c->entry.place = c->expected;
-        c->entry.flags &= (uint8_t) ~(RECORD_BATCH | RECORD_REPLACES);
-        c->entry.batch = c->entry.replaces = 0;
+        footer_entry_leave_batch(&c->entry);
     }
     c->expected++;
     return 1;

@@ -25,6 +25,12 @@ typedef struct footer_entry {
 /* What a footer says of a record; the caller adds hash and value file. */
 footer_entry footer_entry_of(const record_header *h, uint64_t offset);
 
+/* As it stands in a compacted segment, where what is there counts by itself. */
+static inline void footer_entry_leave_batch(footer_entry *e) {
+    e->flags &= (uint8_t) ~(RECORD_BATCH | RECORD_REPLACES);
+    e->batch = e->replaces = 0;
+}
+
 /* Grows with the active segment; encodes as it goes, some 22 bytes a record. One thread at a time. Its memory is pages
  * of the system (src/os/os_memory.h): it gets large, and goes with its segment. */
 typedef struct footer_builder {

@@ -191,21 +191,25 @@ int victims_by_ratio(cairn *store, double ratio, bool full, victims *v, cairn_er
  * Ousterhout, "The design and implementation of a log-structured file system", 1992) wrote more: bench/NOTES.md. */
 static double benefit(const vlog_space *s) { return (double)space_garbage(s) / (double)max_u64(s->bytes, 1); }
 
+static int best_first(const void *a, const void *b) {
+    double x = benefit(a), y = benefit(b);
+    return x == y ? vlog_space_by_id(a, b) : (x < y) - (x > y);
+}
+
+static bool is_worth_a_copy(cairn *store, const vlog_space *s) {
+    return space_garbage(s) > s->bytes / 32 && !space_is_for_holes(store, s);
+}
+
 int victims_by_benefit(cairn *store, uint64_t enough, victims *v, cairn_error *error) {
     uint64_t replay_start, gain = 0;
     int rc = list_all(store, v, &replay_start, error);
     if (rc != CAIRN_OK) return rc;
-    while (gain < enough) {
-        size_t best = v->all;
-        for (size_t i = v->count; i < v->all; i++) {
-            const vlog_space *s = &v->list[i];
-            if (space_garbage(s) < s->bytes / 32 + 1 || space_is_for_holes(store, s)) continue;
-            if (!space_may_go(store, s, replay_start)) continue;
-            if (best == v->all || benefit(s) > benefit(&v->list[best])) best = i;
-        }
-        if (best == v->all) break;
-        gain += space_garbage(&v->list[best]);
-        choose(v, best);
+    qsort(v->list, v->all, sizeof *v->list, best_first);
+    for (size_t i = 0; i < v->all && gain < enough; i++) {
+        const vlog_space *s = &v->list[i];
+        if (!is_worth_a_copy(store, s) || !space_may_go(store, s, replay_start)) continue;
+        gain += space_garbage(s);
+        choose(v, i);
     }
     return leave_out_commits(store, v, error);
 }
