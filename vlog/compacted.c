@@ -76,6 +76,7 @@ int vlog_compacted_reserve(vlog *log, cairn_error *error) {
 }
 
 static void output_free(vlog_output *o) {
+    atomic_store(&o->log->output_bytes, 0);
     if (o->file != NULL) os_file_close(o->file);
     footer_builder_release(&o->builder);
     free(o->staging);
@@ -106,6 +107,7 @@ int vlog_output_open(vlog_output **out, vlog *log, uint64_t bytes_max, cairn_err
     if (rc == CAIRN_OK) rc = take_run(log, &row, error);
     if (rc != CAIRN_OK) return rc;
     vlog_output *o = calloc(1, sizeof *o);
+    if (o != NULL) o->log = log;
     if (o != NULL) o->segment = segment_new(&row, log->options.salt, log->options.no_windows);
     if (o != NULL) o->staging = malloc(STAGING_BYTES);
     if (o == NULL || o->segment == NULL || o->staging == NULL) {
@@ -113,7 +115,6 @@ int vlog_output_open(vlog_output **out, vlog *log, uint64_t bytes_max, cairn_err
         if (o != NULL) output_free(o);
         return status_set(error, CAIRN_NO_MEMORY, "no memory for a compacted segment");
     }
-    o->log = log;
     o->written = SEGMENT_DATA_OFFSET;
     o->place = 1;
     footer_builder_init(&o->builder, SEGMENT_DATA_OFFSET);
@@ -139,6 +140,7 @@ static int write_out(vlog_output *o, const uint8_t *bytes, size_t size, cairn_er
     int os_rc = size == 0 ? 0 : os_file_write(o->file, bytes, size, o->written);
     if (os_rc != 0) return write_error(o, os_rc, error);
     o->written += size;
+    atomic_store(&o->log->output_bytes, o->written);
     return CAIRN_OK;
 }
 
@@ -308,6 +310,7 @@ static void adopt(const vlog_output *o) {
     CHECK(segment_map_add(&log->map, o->segment) == CAIRN_OK);
     log->compacted[log->compacted_count++] = o->segment;
     atomic_fetch_add(&log->record_bytes, atomic_load(&o->segment->end) - SEGMENT_DATA_OFFSET);
+    atomic_fetch_add(&log->footer_bytes, segment_footer_bytes(o->segment));
     os_mutex_unlock(&log->append_lock);
 }
 

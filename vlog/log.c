@@ -80,6 +80,7 @@ static int load_segments(vlog *log, cairn_error *error) {
         if (s->punched) rc = load_freed(log, s, error);
         if (rc != CAIRN_OK) return rc;
         atomic_fetch_add(&log->record_bytes, atomic_load(&s->end) - SEGMENT_DATA_OFFSET - atomic_load(&s->freed));
+        atomic_fetch_add(&log->footer_bytes, segment_footer_bytes(s));
     }
     return CAIRN_OK;
 }
@@ -248,4 +249,6 @@ uint64_t vlog_dead_bytes(const vlog *log) {
     return all - min_u64(all, live);
 }
 
+uint64_t vlog_footer_bytes(const vlog *log) { return atomic_load(&log->footer_bytes); }
+uint64_t vlog_output_under_way(const vlog *log) { return atomic_load(&log->output_bytes); }
 uint64_t vlog_live_large_bytes(const vlog *log) { return atomic_load(&log->live_large_bytes); }

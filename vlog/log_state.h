@@ -51,6 +51,8 @@ struct vlog {
     _Atomic uint64_t next_place, next_version; /* written under append */
     _Atomic uint64_t appended_bytes;           /* written under append */
     _Atomic uint64_t record_bytes;             /* of all segments */
+    _Atomic uint64_t footer_bytes;             /* likewise */
+    _Atomic uint64_t output_bytes;             /* of the compacted segment that is being written */
     _Atomic uint64_t backup_pinned;            /* dead bytes of segments that a backup under way holds */
     _Atomic uint64_t live_bytes, live_large_bytes; /* sums of what the index names; see vlog_live_add */
 
@@ -142,5 +144,8 @@ static inline location_kind vlog_kind_of(uint8_t type, uint8_t flags) {
 
 /* A full segment has its footer and takes no more records. Append lock held. */
 static inline bool segment_full(const segment *s) { return s->sealed_size != 0; }
+static inline uint64_t segment_footer_bytes(const segment *s) {
+    return s->sealed_size - min_u64(s->sealed_size, atomic_load(&s->end));
+}
 
 #endif

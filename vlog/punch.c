@@ -247,11 +247,10 @@ int vlog_punch_publish(vlog *log, vlog_punch *const *punches, size_t count, uint
     os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
     for (size_t i = 0; rc == CAIRN_OK && i < count; i++) {
         const vlog_punch *p = punches[i];
+        atomic_fetch_add(&log->footer_bytes, p->new_size - p->segment->sealed_size);
         p->segment->sealed_size = p->new_size;
         p->segment->trailer_checksum = p->trailer_checksum;
         p->segment->punched = true;
-        atomic_fetch_sub(&log->record_bytes, p->freed - atomic_load(&p->segment->freed));
-        atomic_store(&p->segment->freed, p->freed);
     }
     os_mutex_unlock(&log->append_lock);
     os_mutex_unlock(&log->maintain_lock);
@@ -290,11 +289,16 @@ static int punch_all(const vlog_punch *p, os_file *file, cairn_error *error) {
     return os_rc == 0 ? rc : fails(p, os_rc, error);
 }
 
-int vlog_punch_holes(vlog_punch *p, cairn_error *error) {
+int vlog_punch_holes(vlog_punch *p, uint64_t *freed, cairn_error *error) {
     os_file *file = NULL;
+    *freed = 0;
     epoch_guard guard = epoch_enter(p->log->options.readers);
     int rc = segment_file(&p->log->files, p->segment, &file, error);
     if (rc == CAIRN_OK) rc = punch_all(p, file, error);
     epoch_exit(p->log->options.readers, guard);
+    if (rc != CAIRN_OK) return rc;
+    *freed = p->freed - min_u64(p->freed, atomic_load(&p->segment->freed));
+    atomic_fetch_sub(&p->log->record_bytes, *freed);
+    atomic_fetch_add(&p->segment->freed, *freed);
     return rc;
 }

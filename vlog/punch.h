@@ -25,8 +25,8 @@ segment *vlog_punch_segment(const vlog_punch *p);
 bool vlog_punch_is_possible(vlog *log, segment *s);
 int vlog_punch_write(vlog_punch *p, cairn_error *error); /* a failed sync fails the log */
 int vlog_punch_publish(vlog *log, vlog_punch *const *punches, size_t count, uint64_t reclaim_epoch, cairn_error *error);
-/* What fails leaves blocks that the next punch of the segment gives back. */
-int vlog_punch_holes(vlog_punch *p, cairn_error *error);
+/* What fails leaves blocks that the next punch of the segment gives back; *freed: bytes that came free. */
+int vlog_punch_holes(vlog_punch *p, uint64_t *freed, cairn_error *error);
 void vlog_punch_free(vlog_punch *p); /* NULL is nothing */
 
 #endif

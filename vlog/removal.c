@@ -18,7 +18,7 @@ static vlog_space space_of(segment *s) {
                         .live = atomic_load(&s->live),
                         .kept = s->kept,
                         .gaps = s->gaps,
-                        .footer_bytes = s->sealed_size - min_u64(s->sealed_size, atomic_load(&s->end)),
+                        .footer_bytes = segment_footer_bytes(s),
                         .first_place = s->first_place,
                         .end_place = s->end_place,
                         .lowest_version = s->lowest_version,
@@ -128,7 +128,6 @@ static void forget(vlog *log, segment *const *segments, size_t count) {
             take_out(log->segments, &log->count, s);
         }
         segment_map_remove(&log->map, s);
-        atomic_fetch_sub(&log->record_bytes, atomic_load(&s->end) - SEGMENT_DATA_OFFSET - atomic_load(&s->freed));
     }
     os_mutex_unlock(&log->append_lock);
 }
@@ -138,6 +137,8 @@ static void remove_file(vlog *log, segment *s, uint64_t *freed) {
     segment_files_forget(&log->files, s);
     int rc = os_unlink(log->options.dir, name.text);
     if (rc == 0) *freed += s->sealed_size - atomic_load(&s->freed);
+    atomic_fetch_sub(&log->record_bytes, atomic_load(&s->end) - SEGMENT_DATA_OFFSET - atomic_load(&s->freed));
+    atomic_fetch_sub(&log->footer_bytes, segment_footer_bytes(s));
     if (rc != 0) vlog_say(log, CAIRN_LOG_WARNING, "cannot remove %s, which is not needed any more", name.text);
     segment_free(s);
 }

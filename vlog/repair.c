@@ -36,6 +36,7 @@ static int finish_tail(recovery *r, tail *t, cairn_error *error) {
     }
     vlog_set_end(r->log, s, t->end);
     s->sealed_size = t->end + size;
+    atomic_fetch_add(&r->log->footer_bytes, size);
     s->first_place = t->builder.first_place;
     s->end_place = t->builder.end_place;
     s->lowest_version = t->builder.lowest_version;

@@ -46,7 +46,7 @@ static int keep_to_rate(compaction *c, cairn_error *error) {
 static void be_gentle(compaction *c) {
     uint64_t now = now_ns(c->store), worked = now - c->began_ns;
     store_space s = store_space_get(c->store);
-    if (s.garbage < s.limit - (s.limit - s.start) / 4) os_nap_us(min_u64(worked, 100000000u) / 1000);
+    if (s.room >= s.narrow) os_nap_us(min_u64(worked, 100000000u) / 1000);
     c->began_ns = now_ns(c->store);
 }
 
@@ -68,13 +68,13 @@ int compaction_advance(compaction *c, uint64_t bytes, cairn_error *error) {
 
 /* How many of the victims from `from` on are emptied together: about as much live as goes into one new segment; those
  * without anything live, which come first, by themselves, because they need no space to be emptied into. */
-static size_t unit_size(const victims *v, size_t from, uint64_t target) {
-    uint64_t live = 0;
+static size_t unit_size(const victims *v, size_t from, uint64_t target, uint64_t *live) {
     size_t count = 0;
+    *live = 0;
     for (; from + count < v->count; count++) {
         const vlog_space *s = &v->list[from + count];
-        if (count > 0 && (live + s->live > target || (live == 0 && s->live > 0))) break;
-        live += s->live + s->kept;
+        if (count > 0 && (*live + s->live > target || (*live == 0 && s->live > 0))) break;
+        *live += s->live + s->kept;
     }
     return count;
 }
@@ -85,24 +85,27 @@ static int dead_first(const void *a, const void *b) {
     return x_lives != y_lives ? x_lives - y_lives : vlog_space_by_id(a, b);
 }
 
-/* What was emptied is removed before there is much of it, because until then it counts twice; each time costs a
- * checkpoint. */
-static bool should_reclaim(const compaction *c, uint64_t waiting) {
-    const cairn *store = c->store;
+/* What was emptied is removed before there is much of it, or no room for the next copy, because until then it counts
+ * twice; each time costs a checkpoint. */
+static bool should_reclaim(const compaction *c, uint64_t waiting, uint64_t next_copy) {
+    cairn *store = c->store;
     uint64_t target = vlog_segment_target(store->log), left = UINT64_MAX;
+    store_space s = store_space_get(store);
     if (waiting >= (c->in_background ? 1 : 4) * target + 20 * checkpoint_cost(store->index)) return true;
+    if (c->in_background && s.garbage + next_copy > s.bound) return true;
     return os_dir_free_bytes(store->dir, &left) == 0 && left < 2 * target;
 }
 
 /* Empties victims until so much of them waits that it should be removed first: then the others are to be chosen anew,
  * because the list names what goes; c->left says so. Some that are damaged are left alone (c->damaged). */
 static int empty_some(compaction *c, victims *v, cairn_error *error) {
-    uint64_t target = vlog_segment_target(c->store->log), waiting = 0;
+    uint64_t target = vlog_segment_target(c->store->log), waiting = 0, copy;
     int rc = CAIRN_OK;
     size_t from = 0;
     if (v->count > 0) qsort(v->list, v->count, sizeof *v->list, dead_first);
-    while (rc == CAIRN_OK && from < v->count && (from == 0 || !should_reclaim(c, waiting))) {
-        size_t count = unit_size(v, from, target);
+    while (rc == CAIRN_OK && from < v->count) {
+        size_t count = unit_size(v, from, target, &copy);
+        if (from > 0 && should_reclaim(c, waiting, copy)) break;
         rc = compaction_empty(c, v, from, count, error);
         if (rc == CAIRN_CORRUPT) {
             store_say(c->store, CAIRN_LOG_ERROR, "compaction leaves a segment alone: %s", error->message);
@@ -124,6 +127,7 @@ static int collect(compaction *c, victims *v, uint64_t *gained, cairn_error *err
     int rc = empty_some(c, v, error);
     cairn_error why;
     int reclaimed = store_reclaim(c->store, &c->result.bytes_freed, &why);
+    atomic_store(&c->store->copied_bytes, 0); /* what could not go yet is garbage like any other */
     *gained = c->result.bytes_freed - freed;
     if (rc != CAIRN_OK || reclaimed == CAIRN_OK) return rc;
     *error = why;
@@ -243,13 +247,19 @@ static int drop_dead(compaction *c, cairn_error *error) {
     return rc;
 }
 
+/* So that no garbage is out of reach only because a slow disk has not synced its segment yet. */
+static int seal_all(cairn *store, cairn_error *error) {
+    int rc = vlog_sync(store->log, vlog_appended_place(store->log), error);
+    return rc == CAIRN_OK ? vlog_seal_active(store->log, SEAL_BYTES, RATIO_DEFAULT, error) : rc;
+}
+
 /* What needs no copy, at once; the rest until there is less garbage than at the start of it, or nothing more to gain.
  */
 static int work_off(compaction *c, cairn_error *error) {
     cairn *store = c->store;
     uint64_t gained = 1;
     store_space s = store_space_get(store);
-    int rc = s.garbage > s.start ? vlog_seal_active(store->log, SEAL_BYTES, RATIO_DEFAULT, error) : CAIRN_OK;
+    int rc = s.garbage > s.start ? seal_all(store, error) : CAIRN_OK;
     if (rc == CAIRN_OK) rc = holes_punch(c, HOLES_RATIO, UINT64_MAX, &gained, error);
     if (rc == CAIRN_OK) rc = drop_dead(c, error);
     gained = 1;

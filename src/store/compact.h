@@ -31,7 +31,9 @@ typedef struct compaction {
 typedef struct store_space {
     uint64_t garbage; /* bytes of records and value files that nothing sees */
     uint64_t start;   /* from here on the store's own thread compacts */
-    uint64_t limit;   /* of the bound, less what is kept for copies: writers are slowed before it */
+    uint64_t bound;   /* of garbage, and of a copy that is under way */
+    uint64_t room;    /* left for writers, with room for the next copy; 0: they wait */
+    uint64_t narrow;  /* room, where they are slowed */
 } store_space;
 store_space store_space_get(cairn *store);
 

@@ -109,12 +109,15 @@ static int write_footers(holes *h, cairn_error *error) {
 }
 
 /* A hole that cannot be punched leaves its blocks to the next time; nothing depends on them. */
-static void punch_all(holes *h) {
+static uint64_t punch_all(holes *h) {
     cairn_error error;
+    uint64_t freed, all = 0;
     for (size_t i = 0; i < h->count; i++) {
-        if (vlog_punch_holes(h->list[i], &error) == CAIRN_OK) continue;
-        store_say(h->store, CAIRN_LOG_WARNING, "%s", error.message);
+        int rc = vlog_punch_holes(h->list[i], &freed, &error);
+        if (rc != CAIRN_OK) store_say(h->store, CAIRN_LOG_WARNING, "%s", error.message);
+        all += freed;
     }
+    return all;
 }
 
 static int carry_out(holes *h, cairn_error *error) {
@@ -129,7 +132,7 @@ static int carry_out(holes *h, cairn_error *error) {
     }
     if (rc != CAIRN_OK) return rc;
     store_wait_readers(store); /* verifications that know the old footers */
-    punch_all(h);
+    h->gain = punch_all(h);
     h->run->result.bytes_freed += h->gain;
     return rc;
 }

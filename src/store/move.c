@@ -171,10 +171,13 @@ static void change_index(unit *u, const segment *published) {
 static int publish(unit *u, cairn_error *error) {
     segment *published = NULL;
     if (u->output == NULL) return CAIRN_OK;
-    u->run->result.bytes_moved += vlog_output_bytes(u->output);
+    uint64_t bytes = vlog_output_bytes(u->output);
+    u->run->result.bytes_moved += bytes;
     int rc = vlog_output_publish(u->output, &published, error);
     u->output = NULL;
-    if (rc == CAIRN_OK) change_index(u, published);
+    if (rc != CAIRN_OK) return rc;
+    atomic_fetch_add(&u->store->copied_bytes, bytes);
+    change_index(u, published);
     return rc;
 }
 

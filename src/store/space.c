@@ -9,7 +9,15 @@
 #define SPACE_AMP_SMALL 1.25
 #define SPACE_AMP_LARGE 1.10 /* of values that holes do for */
 #define SLACK_MIN ((uint64_t)8 << 20)
-#define LOOK_STEP ((uint64_t)1 << 20) /* garbage that comes before the next look */
+#define SOME_BYTES ((uint64_t)256 << 10) /* manifests, roots of checkpoints, header blocks */
+#define LOOK_STEP ((uint64_t)1 << 20)    /* garbage that comes before the next look */
+
+#define BRAKE_NS_A_BYTE 40.0 /* where no room is left: 25 MB/s */
+#define BRAKE_NS_MAX 20e6
+#define WAIT_US 1000u
+#define WAIT_US_MAX 200000u
+#define WAIT_SHARE 8u  /* of the room in which writers are slowed: with less left they wait */
+#define IN_VAIN_MAX 3u /* looks: then something is held, and waiting does not help */
 
 /* ---- The bound ---- */
 
@@ -26,16 +34,33 @@ static double space_amp(const cairn *store, uint64_t live) {
     return share * SPACE_AMP_LARGE + (1 - share) * SPACE_AMP_SMALL;
 }
 
+/* What is neither garbage nor live: footers, the checkpoint, whose data file is within two images of the index, and
+ * some. Of values so small that this is much, only as much as leaves compaction something to do. */
+static uint64_t bytes_besides(const cairn *store, uint64_t share) {
+    return min_u64(vlog_footer_bytes(store->log) + 2 * hash_index_bytes(store->index) + SOME_BYTES, share / 4);
+}
+
+static uint64_t left_of(uint64_t bytes, uint64_t used) { return bytes - min_u64(bytes, used); }
+
 store_space store_space_get(cairn *store) {
     uint64_t live = vlog_live_bytes(store->log) + atomic_load(&store->stream_bytes),
              pinned = side_table_pinned_bytes(store->side) + vlog_backup_pinned(store->log);
-    uint64_t dead = dead_bytes(store);
     double amp = space_amp(store, live);
     uint64_t slack = max_u64(SLACK_MIN, 2 * vlog_segment_target(store->log));
     uint64_t share = (uint64_t)((amp - 1) * (double)(live + pinned));
+    share -= bytes_besides(store, share);
+    store_space s = {
+        .garbage = left_of(dead_bytes(store), pinned), .start = share * 5 / 8 + slack / 8, .bound = share + slack};
     /* Half of the slack is for what is being copied and for what waits to be removed. */
-    return (store_space){
-        .garbage = dead - min_u64(dead, pinned), .start = share * 5 / 8 + slack / 8, .limit = share + slack / 2};
+    uint64_t limit = share + slack / 2, copied = atomic_load(&store->copied_bytes);
+    uint64_t copying = vlog_output_under_way(store->log);
+    s.narrow = (limit - s.start) / 3;
+    s.room = min_u64(left_of(limit, left_of(s.garbage, copied)), left_of(s.bound, s.garbage + copying));
+    return s;
+}
+
+static bool may_brake(const cairn *store) {
+    return atomic_load_explicit(&store->in_vain, memory_order_relaxed) < IN_VAIN_MAX;
 }
 
 void store_space_look(cairn *store) { atomic_store(&store->space_looked_at, dead_bytes(store)); }
@@ -45,26 +70,32 @@ void store_space_looked(cairn *store) {
     if (dead < atomic_load(&store->space_looked_at)) atomic_store(&store->space_looked_at, dead);
 }
 
+bool store_space_is_short(cairn *store) {
+    store_space s = store_space_get(store);
+    return s.room < s.narrow / WAIT_SHARE && may_brake(store);
+}
+
 bool store_space_is_due(cairn *store) {
     uint64_t dead = dead_bytes(store);
-    if (dead < atomic_load(&store->space_looked_at) + LOOK_STEP) return false;
+    if (!store_space_is_short(store) && dead < atomic_load(&store->space_looked_at) + LOOK_STEP) return false;
     atomic_store(&store->space_looked_at, dead);
     return true;
 }
 
-#define BRAKE_NS_A_BYTE 10u /* at the bound: 100 MB/s */
-#define BRAKE_NS_MAX 20000000.0
-#define IN_VAIN_MAX 3u /* looks: then something is held, and waiting does not help */
-
-void store_space_brake(cairn *store, uint64_t bytes) {
-    if (atomic_load_explicit(&store->in_vain, memory_order_relaxed) >= IN_VAIN_MAX) return;
-    store_space s = store_space_get(store);
-    uint64_t from = s.limit - (s.limit - s.start) / 3;
-    if (s.garbage <= from) return;
-    double share = (double)(s.garbage - from) / (double)(s.limit - from + 1); /* 1 at the bound */
+static void slow_down(const store_space *s, uint64_t bytes) {
+    double share = 1 - (double)s->room / (double)s->narrow;
     double ns = share * share * (double)bytes * BRAKE_NS_A_BYTE;
     uint64_t us = (uint64_t)(ns < BRAKE_NS_MAX ? ns : BRAKE_NS_MAX) / 1000;
     if (us > 0) os_nap_us(us);
+}
+
+void store_space_brake(cairn *store, uint64_t bytes) {
+    store_space s = store_space_get(store);
+    if (s.room >= s.narrow || !may_brake(store)) return;
+    slow_down(&s, bytes);
+    for (uint64_t waited = 0; waited < WAIT_US_MAX && store_space_is_short(store); waited += WAIT_US) {
+        os_nap_us(WAIT_US);
+    }
 }
 
 /* ---- Victims ---- */

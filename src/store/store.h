@@ -101,6 +101,7 @@ struct cairn {
     struct drained *drained;          /* compact_lock: units whose segments wait to be removed */
     atomic_bool no_holes;             /* the file system cannot punch any */
     atomic_uint in_vain;              /* last looks of the store's own thread at much garbage that gained nothing */
+    _Atomic uint64_t copied_bytes;    /* whose originals wait to be removed */
     _Atomic uint64_t space_looked_at; /* garbage when the compactor was last told, or found nothing to do */
 
     os_mutex checkpoint_lock;            /* also held while the newest one is copied for a backup */
@@ -359,8 +360,10 @@ bool store_compact_in_background(cairn *store);
 /* There is more garbage than when this last said yes, or was last looked after. */
 bool store_space_is_due(cairn *store);
 /* Holds a writer of so many bytes up when garbage comes faster than it is collected, so that the bound holds: the more
- * the nearer it is, up to some milliseconds a call. Not for what is pinned, nor when nothing can be collected. */
+ * the nearer it is, at the end of it up to 0.2 seconds a call. Not for what is pinned, nor when nothing can be
+ * collected. */
 void store_space_brake(cairn *store, uint64_t bytes);
+bool store_space_is_short(cairn *store);             /* writers wait for compaction */
 void store_space_look(cairn *store);                 /* it is about to be looked after, and ... */
 void store_space_looked(cairn *store); /* ... was */ /* nothing more is to be gained for now */
 

@@ -98,8 +98,9 @@ static void *run_compactor(void *arg) {
             os_cond_wait(&u->wake_compactor, &u->lock);
             continue;
         }
-        /* More is likely to come; and one look serves for all of it. */
-        os_cond_wait_ms(&u->wake_compactor, &u->lock, u->compact_wanted ? COMPACT_AFTER_MS : again_ms);
+        /* More is likely to come; and one look serves for all of it. But nobody waits longer for it than must be. */
+        uint64_t after_ms = store_space_is_short(store) ? 0 : COMPACT_AFTER_MS;
+        os_cond_wait_ms(&u->wake_compactor, &u->lock, u->compact_wanted ? after_ms : again_ms);
         bool told = u->compact_wanted;
         u->compact_wanted = false;
         atomic_store(&u->compact_signalled, false);
@@ -133,6 +134,23 @@ static void without_threads(cairn *store) {
 /* Waking a thread costs as much as a small put, so it is done only when there is something to do. */
 static bool keep_is_due(const cairn *store) { return vlog_upkeep_due(store->log) || store_checkpoint_due(store); }
 
+static void wake(store_upkeep *u, bool flush_now, bool keep_now, bool compact_now) {
+    os_mutex_lock(&u->lock);
+    if (flush_now) {
+        u->flush_wanted = true;
+        os_cond_signal(&u->wake_flusher);
+    }
+    if (keep_now) {
+        u->keep_wanted = true;
+        os_cond_signal(&u->wake_keeper);
+    }
+    if (compact_now) {
+        u->compact_wanted = true;
+        os_cond_signal(&u->wake_compactor);
+    }
+    os_mutex_unlock(&u->lock);
+}
+
 void store_upkeep_note(cairn *store, uint64_t bytes) {
     store_upkeep *u = &store->upkeep;
     if (store->options.no_background) {
@@ -151,24 +169,10 @@ void store_upkeep_note(cairn *store, uint64_t bytes) {
     if (!atomic_load_explicit(&u->watches_expiries, memory_order_relaxed) && atomic_load(&store->expiring) > 0) {
         keep_now = !atomic_exchange(&u->watches_expiries, true) || keep_now;
     }
-    store_space_brake(store, bytes);
     bool compact_now = !atomic_load_explicit(&u->compact_signalled, memory_order_relaxed) &&
                        store_space_is_due(store) && !atomic_exchange(&u->compact_signalled, true);
-    if (!flush_now && !keep_now && !compact_now) return;
-    os_mutex_lock(&u->lock);
-    if (flush_now) {
-        u->flush_wanted = true;
-        os_cond_signal(&u->wake_flusher);
-    }
-    if (keep_now) {
-        u->keep_wanted = true;
-        os_cond_signal(&u->wake_keeper);
-    }
-    if (compact_now) {
-        u->compact_wanted = true;
-        os_cond_signal(&u->wake_compactor);
-    }
-    os_mutex_unlock(&u->lock);
+    if (flush_now || keep_now || compact_now) wake(u, flush_now, keep_now, compact_now);
+    store_space_brake(store, bytes);
 }
 
 static void stop_threads(store_upkeep *u, size_t started) {
