@@ -91,7 +91,7 @@ static void slow_down(const store_space *s, uint64_t bytes) {
 
 void store_space_brake(cairn *store, uint64_t bytes) {
     store_space s = store_space_get(store);
-    if (s.room >= s.narrow || !may_brake(store)) return;
+    if (bytes == 0 || s.room >= s.narrow || !may_brake(store)) return;
     slow_down(&s, bytes);
     for (uint64_t waited = 0; waited < WAIT_US_MAX && store_space_is_short(store); waited += WAIT_US) {
         os_nap_us(WAIT_US);

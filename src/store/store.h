@@ -313,7 +313,8 @@ bool store_blob_decode(store_blob *blob, const uint8_t *bytes, size_t size);
 
 int store_upkeep_start(cairn *store, cairn_error *error);
 void store_upkeep_stop(cairn *store);
-/* After each append: tells the threads, or does what is due where there are none. */
+/* After each append: tells the threads, or does what is due where there are none. `bytes` are those for which the
+ * caller may be slowed down: 0 for a deletion, which makes the disk no fuller. */
 void store_upkeep_note(cairn *store, uint64_t bytes);
 
 /* ---- streams.c: value files and who names them ---- */

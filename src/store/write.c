@@ -107,7 +107,8 @@ int store_apply(cairn *store, vlog_record *r, const void *key, size_t key_size, 
     if (o->sync || store->options.durability == CAIRN_DURABILITY_SYNC) {
         rc = vlog_sync(store->log, appended.place + 1, error);
     }
-    store_upkeep_note(store, location_units(appended.where) * UNIT_BYTES + stream_file_size);
+    bool removes = r->type == RECORD_DELETE;
+    store_upkeep_note(store, removes ? 0 : location_units(appended.where) * UNIT_BYTES + stream_file_size);
     return rc;
 }
 
