@@ -282,8 +282,7 @@ bool store_compact_in_background(cairn *store) {
     c.began_ns = now_ns(store);
     int rc = work_off(&c, &error);
     if (rc == CAIRN_OK) hash_index_shrink(store->index, SHRINK_EIGHTHS);
-    bool in_vain = before.garbage > before.start && c.result.bytes_freed == 0;
-    atomic_store(&store->in_vain, in_vain ? atomic_load(&store->in_vain) + 1 : 0);
+    store_space_learn(store, before.room < before.narrow && c.result.bytes_freed == 0);
     store_space_looked(store);
     os_mutex_unlock(&store->compact_lock);
     if (rc != CAIRN_OK && rc != CAIRN_CANCELLED) {

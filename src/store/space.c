@@ -17,7 +17,7 @@
 #define WAIT_US 1000u
 #define WAIT_US_MAX 200000u
 #define WAIT_SHARE 8u  /* of the room in which writers are slowed: with less left they wait */
-#define IN_VAIN_MAX 3u /* looks: then something is held, and waiting does not help */
+#define IN_VAIN_MAX 3u /* looks: then what there is is held, and waiting for it does not help */
 
 /* ---- The bound ---- */
 
@@ -54,13 +54,10 @@ store_space store_space_get(cairn *store) {
     /* Half of the slack is for what is being copied and for what waits to be removed. */
     uint64_t limit = share + slack / 2, copied = atomic_load(&store->copied_bytes);
     uint64_t copying = vlog_output_under_way(store->log);
+    uint64_t waited_for = left_of(s.garbage, atomic_load(&store->vain_garbage));
     s.narrow = (limit - s.start) / 3;
-    s.room = min_u64(left_of(limit, left_of(s.garbage, copied)), left_of(s.bound, s.garbage + copying));
+    s.room = min_u64(left_of(limit, left_of(waited_for, copied)), left_of(s.bound, waited_for + copying));
     return s;
-}
-
-static bool may_brake(const cairn *store) {
-    return atomic_load_explicit(&store->in_vain, memory_order_relaxed) < IN_VAIN_MAX;
 }
 
 void store_space_look(cairn *store) { atomic_store(&store->space_looked_at, dead_bytes(store)); }
@@ -70,9 +67,17 @@ void store_space_looked(cairn *store) {
     if (dead < atomic_load(&store->space_looked_at)) atomic_store(&store->space_looked_at, dead);
 }
 
+/* What could not be given back once is not waited for; what is gained is taken off it. */
+void store_space_learn(cairn *store, bool in_vain) {
+    uint64_t garbage = store_space_get(store).garbage;
+    store->in_vain = in_vain ? store->in_vain + 1 : 0;
+    if (store->in_vain < IN_VAIN_MAX) garbage = min_u64(garbage, atomic_load(&store->vain_garbage));
+    atomic_store(&store->vain_garbage, garbage);
+}
+
 bool store_space_is_short(cairn *store) {
     store_space s = store_space_get(store);
-    return s.room < s.narrow / WAIT_SHARE && may_brake(store);
+    return s.room < s.narrow / WAIT_SHARE;
 }
 
 bool store_space_is_due(cairn *store) {
@@ -91,7 +96,7 @@ static void slow_down(const store_space *s, uint64_t bytes) {
 
 void store_space_brake(cairn *store, uint64_t bytes) {
     store_space s = store_space_get(store);
-    if (bytes == 0 || s.room >= s.narrow || !may_brake(store)) return;
+    if (bytes == 0 || s.room >= s.narrow) return;
     slow_down(&s, bytes);
     for (uint64_t waited = 0; waited < WAIT_US_MAX && store_space_is_short(store); waited += WAIT_US) {
         os_nap_us(WAIT_US);
