@@ -166,7 +166,10 @@ typedef struct cairn_entry {
     uint64_t expires_at_ms; /* 0: never */
 } cairn_entry;
 
-/* Stores a copy of the value; replaces an earlier one. All or nothing, also over a crash. An empty value is a value. */
+/* Stores a copy of the value; replaces an earlier one. All or nothing, also over a crash. An empty value is a value.
+ * CAIRN_FULL: it does not fit, also after a round of compaction, which a full disk makes this call wait for (as it does
+ * batches and streams). What is deleted is room for the next put. The store keeps a small reserve, which puts do not
+ * use: with no byte free deletes, reads, syncs, cairn_compact and cairn_close go on. */
 CAIRN_API int cairn_put(cairn *store, const void *key, size_t key_size, const void *value, size_t value_size,
                         const cairn_put_options *options, cairn_error *error);
 
@@ -305,7 +308,8 @@ typedef struct cairn_compact_result {
 } cairn_compact_result;
 /* Gives dead space back: segments without anything live go, of others the live records are moved together. Also what
  * the store's own thread would do, at once. Reads, writes, snapshots and scans go on; what they hold stays until the
- * next compaction. Needs free space for a segment. Versions stay. Fills *result also on failure.
+ * next compaction. Needs no free space: on a full disk it uses the reserve (see cairn_put), and takes longer. Versions
+ * stay. Fills *result also on failure.
  * CAIRN_CANCELLED; CAIRN_FULL; CAIRN_IO; CAIRN_CORRUPT: all was done but for segments in which something is damaged,
  * which stay as they are. */
 CAIRN_API int cairn_compact(cairn *store, const cairn_compact_options *options, cairn_compact_result *result,

@@ -3,6 +3,7 @@
 #include "index/checkpoint.h"
 
 #include "index/checkpoint_state.h"
+#include "src/base/check.h"
 #include "src/base/status.h"
 
 #include <errno.h>
@@ -31,6 +32,19 @@ uint64_t checkpoint_cost(const hash_index *index) {
         bytes += atomic_load_explicit(&index->shards[i].image_bytes, memory_order_relaxed);
     }
     return bytes;
+}
+
+uint64_t checkpoint_image_bytes(const hash_index *index) {
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < HASH_INDEX_SHARDS; i++) {
+        bytes += atomic_load_explicit(&index->shards[i].image_bytes, memory_order_relaxed);
+    }
+    return bytes;
+}
+
+uint64_t checkpoint_data_bytes(const checkpoint *c) {
+    os_file_info info;
+    return c->data == NULL || os_file_info_get(c->data, &info) < 0 ? 0 : info.size;
 }
 
 /* ---- Reading the root ---- */

@@ -67,12 +67,20 @@ bool checkpoint_is_dense(const checkpoint *c, const hash_index *index);
 /* For a backup. Copies the published checkpoint into another directory, where it does not count yet, nor in the way of
  * one that is there. Nobody writes one meanwhile. */
 int checkpoint_capture(os_transfer *t, cairn_error *error);
-void checkpoint_discard(os_dir *dir); /* what was captured */
+void checkpoint_drop_capture(os_dir *dir); /* what was captured */
 /* From here on the directory has no checkpoint; and from here on the captured one. Both durably. */
 int checkpoint_withdraw(os_dir *dir, cairn_error *error);
 int checkpoint_install(os_dir *dir, cairn_error *error);
 
 /* Bytes that the next checkpoint_write would write: images of the shards that changed. Any thread. */
 uint64_t checkpoint_cost(const hash_index *index);
+/* Images of all shards: what the next one would write if all changed. Any thread. */
+uint64_t checkpoint_image_bytes(const hash_index *index);
+/* The size of CHECKPOINT.DATA, which does not grow beyond two and a half of those, and 64 KiB. */
+uint64_t checkpoint_data_bytes(const checkpoint *c);
+
+/* Removes the published checkpoint and gives its space back, for the sake of the next one: until that is written, the
+ * log alone is enough. CAIRN_NOT_FOUND: there was nothing to remove. */
+int checkpoint_discard(checkpoint *c, cairn_error *error);
 
 #endif

@@ -26,7 +26,7 @@ int checkpoint_capture(os_transfer *t, cairn_error *error) {
     return rc == CAIRN_OK ? capture(t, CHECKPOINT_ROOT_NAME, CHECKPOINT_ROOT_NEW_NAME, error) : rc;
 }
 
-void checkpoint_discard(os_dir *dir) {
+void checkpoint_drop_capture(os_dir *dir) {
     (void)os_unlink(dir, CHECKPOINT_ROOT_NEW_NAME);
     (void)os_unlink(dir, CHECKPOINT_DATA_NEW_NAME);
 }

@@ -241,7 +241,22 @@ static void undo(writing *w) {
     }
     /* The space behind the published images, in case it was the want of space that made this attempt fail. */
     checkpoint *c = w->c;
-    if (c->described != NULL && !c->failed) (void)os_file_truncate(c->data, c->published.data_bytes);
+    if (!c->failed) (void)os_file_truncate(c->data, c->published.data_bytes);
+}
+
+int checkpoint_discard(checkpoint *c, cairn_error *error) {
+    if (c->failed) return status_set(error, CAIRN_FAILED, "an earlier sync of a checkpoint failed");
+    if (c->data == NULL || c->described == NULL) return status_set(error, CAIRN_NOT_FOUND, "there is no checkpoint");
+    int result = os_unlink(c->dir, CHECKPOINT_ROOT_NAME);
+    if (result == 0) result = os_dir_sync(c->dir); /* no root may name images that are gone */
+    if (result < 0) {
+        c->failed = true;
+        return status_os(error, result, "removing %s", CHECKPOINT_ROOT_NAME);
+    }
+    c->described = NULL;
+    c->published = (checkpoint_root){0};
+    result = os_file_truncate(c->data, 0);
+    return result == 0 ? CAIRN_OK : status_os(error, result, "cutting %s", CHECKPOINT_DATA_NAME);
 }
 
 static int write_checkpoint(checkpoint *c, hash_index *index, bool dense, checkpoint_info *info, checkpoint_fence fence,

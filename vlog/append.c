@@ -10,6 +10,7 @@
 #include "src/base/status.h"
 #include "vlog/log_state.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -176,8 +177,14 @@ static void finish(append_request *q, int rc) {
     atomic_store_explicit(&q->done, true, memory_order_release);
 }
 
+static bool is_refused(const vlog *log, const append_request *q) {
+    bool is_value = q->header.type == RECORD_PUT || q->header.type == RECORD_STREAM;
+    return is_value && atomic_load(&log->values_refused);
+}
+
 static int prepare(vlog *log, const append_request *q) {
     if (vlog_failed(log)) return vlog_refuse_failed(q->error);
+    if (is_refused(log, q)) return status_os(q->error, -ENOSPC, "no room for a value until space is freed");
     int rc = vlog_make_room(log, q->header.units, q->error);
     if (rc == CAIRN_OK) rc = start_session(log, q->error);
     if (rc == CAIRN_OK) rc = vlog_require(log, q->features, q->error);
@@ -200,7 +207,7 @@ static append_request *append_some(vlog *log, append_request *first, bool many) 
     g.place = atomic_load(&log->next_place);
     g.version = atomic_load(&log->next_version);
     group_add(log, &g, first);
-    while (many && next != NULL && group_takes(log, &g, next)) {
+    while (many && next != NULL && !is_refused(log, next) && group_takes(log, &g, next)) {
         group_add(log, &g, next);
         next = next->next;
     }
@@ -256,6 +263,12 @@ static void see_to(vlog *log, append_request *q) {
         os_cond_wait(&log->served, &log->append_lock);
     }
     log->onlookers--;
+    os_mutex_unlock(&log->append_lock);
+}
+
+void vlog_refuse_values(vlog *log, bool refuse) {
+    os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
+    atomic_store(&log->values_refused, refuse);
     os_mutex_unlock(&log->append_lock);
 }
 

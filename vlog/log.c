@@ -90,7 +90,12 @@ int vlog_open(vlog **out, const vlog_options *options, cairn_error *error) {
     vlog *log = calloc(1, sizeof *log);
     if (log == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory for the value log");
     log->options = *options;
-    log->env = (value_file_env){.dir = options->dir, .store_id = log->options.store_id, .salt = options->salt};
+    log->env = (value_file_env){.dir = options->dir,
+                                .store_id = log->options.store_id,
+                                .salt = options->salt,
+                                .refused = &log->values_refused,
+                                .make_room = options->make_room,
+                                .room_ctx = options->room_ctx};
     os_mutex_init(&log->maintain_lock);
     os_mutex_init(&log->append_lock);
     os_mutex_init(&log->manifest_lock);

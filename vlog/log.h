@@ -39,6 +39,8 @@ typedef struct vlog_options {
     size_t open_files_max;
     void (*log)(void *ctx, int level, const char *message); /* never NULL */
     void *log_ctx;
+    bool (*make_room)(void *ctx); /* see value_file_env; may be NULL */
+    void *room_ctx;
 } vlog_options;
 
 /* Writes the first manifest of a new store. */
@@ -146,6 +148,12 @@ int vlog_append(vlog *log, const vlog_record *record, vlog_appended *out, cairn_
 int vlog_append_many(vlog *log, const vlog_record *records, size_t count, vlog_appended *out, cairn_error *error);
 /* Between two of many appends in a row: lets other threads' appends and syncs have their turn. No lock is held. */
 void vlog_give_way(const vlog *log);
+
+/* From now on, or from now on not any more: a PUT or STREAM is CAIRN_FULL (ENOSPC), and no value file grows. When this
+ * returns no value takes space any more, but for one write of each value file. */
+void vlog_refuse_values(vlog *log, bool refuse);
+/* About what sealing the active segment would write, and a manifest. */
+uint64_t vlog_sealing_bytes(vlog *log);
 
 /* Returns when every place below `place` is durable. Threads that wait share a sync. Waits for others, holds no lock of
  * the caller's (no stripe). */

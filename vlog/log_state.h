@@ -46,6 +46,7 @@ struct vlog {
     segment *spare;                            /* append: created ahead, empty */
     bool preparing;                            /* append: upkeep is creating the spare */
     atomic_bool due;                           /* there is something for upkeep to do */
+    atomic_bool values_refused;                /* written under append */
     bool started;                              /* append: this session has raised the version ceiling durably */
     footer_builder builder;                    /* append: of the active segment */
     _Atomic uint64_t next_place, next_version; /* written under append */

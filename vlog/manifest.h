@@ -75,4 +75,6 @@ void manifest_run_taken(manifest *m, uint64_t base_granule, uint64_t granules);
  * CAIRN_NO_MEMORY. */
 int manifest_find_overlap(const manifest *m, uint64_t *id);
 
+uint64_t manifest_bytes(uint64_t segments); /* of the file with so many, at most */
+
 #endif

@@ -258,6 +258,8 @@ static int decode(manifest *m, const uint8_t *in, size_t size, uint64_t salt, ca
     return decode_segments(m, in, (size_t)le64_get(in + AT_SEGMENT_COUNT), error);
 }
 
+uint64_t manifest_bytes(uint64_t segments) { return HEADER_BYTES_BACKUP + segments * SEGMENT_BYTES; }
+
 /* The whole file, malloc'ed. */
 static int read_file(os_file *file, uint8_t **out, size_t *size, cairn_error *error) {
     os_file_info info;

@@ -105,7 +105,7 @@ static int make_footer(vlog_punch *p, entry_cursor *c, vlog_dead dead, void *ctx
     int rc = CAIRN_OK, next;
     while (rc == CAIRN_OK && (next = entry_cursor_next(c, error)) == 1) {
         const footer_entry *e = &c->entry;
-        bool is_dead = (e->type == RECORD_PUT || e->type == RECORD_STREAM) && dead(ctx, p->segment, e);
+        bool is_dead = !record_is_nothing(e->type) && dead(ctx, p->segment, e);
         if (is_dead || record_is_nothing(e->type)) {
             rc = extend_run(&r, e, is_dead || e->type == RECORD_FREED);
         } else {

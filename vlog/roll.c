@@ -224,6 +224,13 @@ int vlog_finish_active(vlog *log, cairn_error *error) {
     return CAIRN_OK;
 }
 
+uint64_t vlog_sealing_bytes(vlog *log) {
+    os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
+    uint64_t footer = log->builder.size, segments = vlog_segment_count(log);
+    os_mutex_unlock(&log->append_lock);
+    return footer + manifest_bytes(segments);
+}
+
 int vlog_make_room(vlog *log, uint64_t units, cairn_error *error) {
     int rc = CAIRN_OK;
     for (;;) {

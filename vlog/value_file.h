@@ -8,6 +8,8 @@
 #include "src/os/os.h"
 #include "vlog/file_name.h"
 
+#include <stdatomic.h>
+
 struct packer; /* vlog/pack.h */
 struct pack_options;
 
@@ -28,6 +30,10 @@ typedef struct value_file_env {
     const uint8_t *store_id; /* 16 bytes */
     uint64_t salt;
     struct packer *packer; /* NULL: no value file is compressed */
+    /* What becomes of a write that finds the disk full. All NULL: it fails. */
+    const atomic_bool *refused;   /* no value takes space now, as if it were full */
+    bool (*make_room)(void *ctx); /* whether another try is worth it; called without a lock */
+    void *room_ctx;
 } value_file_env;
 
 /* ---- Writing: one thread at a time; at most 3 MiB of memory (the table spills to a .tab file past table_memory_max)

@@ -30,9 +30,8 @@
 #define OUTPUT_BYTES (BUFFER_BYTES - OUTPUT_AT)
 
 struct value_writer {
-    os_dir *dir;
+    value_file_env env;
     os_file *file;
-    packer *shared; /* the store's */
     packer *packer; /* its own, so that what other values were like decides nothing; NULL while raw or undecided */
     pack_options packing;
     uint64_t id, seed;
@@ -58,8 +57,21 @@ static int sync_file(value_writer *w, cairn_error *error) {
     return CAIRN_OK;
 }
 
+static int write_once(const value_writer *w, const void *data, size_t size) {
+    if (w->env.refused != NULL && atomic_load(w->env.refused)) return -ENOSPC;
+    return os_file_write(w->file, data, size, w->end);
+}
+
+static int write_out(const value_writer *w, const void *data, size_t size) {
+    int rc = write_once(w, data, size);
+    while ((rc == -ENOSPC || rc == -EDQUOT) && w->env.make_room != NULL && w->env.make_room(w->env.room_ctx)) {
+        rc = write_once(w, data, size);
+    }
+    return rc;
+}
+
 static int append(value_writer *w, const void *data, size_t size, cairn_error *error) {
-    int rc = os_file_write(w->file, data, size, w->end);
+    int rc = write_out(w, data, size);
     if (rc != 0) return value_os_error(error, rc, w->id, w->end, "write");
     w->end += size;
     if (w->end - w->synced >= SYNC_BYTES) return sync_file(w, error);
@@ -74,7 +86,7 @@ static int append(value_writer *w, const void *data, size_t size, cairn_error *e
 static void remove_file(value_writer *w) {
     char name[FILE_NAME_SIZE];
     file_name(name, w->id, "val");
-    (void)os_unlink(w->dir, name); /* one that stays is a leftover, which the next open removes */
+    (void)os_unlink(w->env.dir, name); /* one that stays is a leftover, which the next open removes */
 }
 
 /* ---- Opening ---- */
@@ -93,7 +105,7 @@ int value_writer_open(value_writer **out, const value_file_env *env, uint64_t id
     *out = NULL;
     value_writer *w = calloc(1, sizeof *w);
     if (w == NULL) return value_os_error(error, -ENOMEM, id, 0, "begin to write");
-    *w = (value_writer){.dir = env->dir, .shared = env->packer, .id = id, .seed = file_seed(env->salt, id, 0)};
+    *w = (value_writer){.env = *env, .id = id, .seed = file_seed(env->salt, id, 0)};
     w->undecided = packing != NULL;
     if (packing != NULL) w->packing = *packing;
     value_table_begin(&w->table, env, id, table_memory_max);
@@ -105,7 +117,7 @@ int value_writer_open(value_writer **out, const value_file_env *env, uint64_t id
         rc = value_os_error(error, -ENOMEM, id, 0, "begin to write");
         goto done;
     }
-    rc = os_file_open(w->dir, name, OS_CREATE | OS_EXCLUSIVE | OS_GROWS, &w->file);
+    rc = os_file_open(w->env.dir, name, OS_CREATE | OS_EXCLUSIVE | OS_GROWS, &w->file);
     if (rc != 0) {
         rc = value_os_error(error, rc, id, 0, "create the file");
         goto done;
@@ -202,7 +214,7 @@ static bool looks_compressible(value_writer *w, const uint8_t *data, size_t size
         if (length >= PACK_PROBE_BYTES_MIN && pack_probe(data + i * FRAME_BYTES, length)) return true;
     }
     size_t length = value_frame_length(size, 0);
-    return pack_frame(w->shared, &w->packing, data, length, w->buffer + OUTPUT_AT) < length;
+    return pack_frame(w->env.packer, &w->packing, data, length, w->buffer + OUTPUT_AT) < length;
 }
 
 /* By the value's first `size` bytes, which are TRIAL_BYTES or all. Compressed, their frames are then in the output. */
@@ -336,7 +348,7 @@ static int make_durable(value_writer *w, cairn_error *error) {
     rc = sync_file(w, error);
     if (rc != CAIRN_OK) return rc;
     value_table_remove(&w->table);
-    rc = os_dir_sync(w->dir);
+    rc = os_dir_sync(w->env.dir);
     if (rc == 0) return CAIRN_OK;
     w->sync_failed = true;
     return value_os_error(error, rc, w->id, 0, "sync the directory of the file");

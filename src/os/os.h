@@ -10,8 +10,8 @@
  * what is not a regular file (-EINVAL). Files are made with mode 0600, directories with 0700.
  *
  * What survives a power cut:
- *  - file_write, file_truncate, file_punch: after file_sync of that file returned 0. Before it: any part of it, sector
- *    by sector, in any order; the size may have grown with zeros or stale bytes behind it.
+ *  - file_write, file_truncate, file_allocate, file_punch: after file_sync of that file returned 0. Before it: any part
+ * of it, sector by sector, in any order; the size may have grown with zeros or stale bytes behind it.
  *  - a name (create, rename, unlink): after dir_sync of its directory returned 0. file_sync does not persist a name.
  *    Before it: any subset; a rename is old or new, never both absent.
  *  - a sync that failed says nothing, and a later one that succeeds says nothing about what the failed one covered.
@@ -77,6 +77,9 @@ struct os {
     int (*file_write)(os_file *file, const struct iovec *iov, int count, uint64_t offset);
     /* To its own size: gives back what was allocated beyond the end. That may write the file out. */
     int (*file_truncate)(os_file *file, uint64_t size);
+    /* Makes the file at least that long, with zeros, and allocates all that is new: blocks that no other file gets any
+     * more, until they are cut off. After an error part of it may be there. */
+    int (*file_allocate)(os_file *file, uint64_t size);
     int (*file_sync)(os_file *file);                                  /* content and size */
     int (*file_flush)(os_file *file, uint64_t offset, uint64_t size); /* starts write-back; promises nothing */
     int (*file_punch)(os_file *file, uint64_t offset, uint64_t size); /* zeros; blocks given back; -EOPNOTSUPP */
@@ -150,6 +153,7 @@ static inline int os_file_write(os_file *file, const void *buf, size_t size, uin
     return file->os->file_write(file, &iov, 1, offset);
 }
 static inline int os_file_truncate(os_file *file, uint64_t size) { return file->os->file_truncate(file, size); }
+static inline int os_file_allocate(os_file *file, uint64_t size) { return file->os->file_allocate(file, size); }
 static inline int os_file_sync(os_file *file) { return file->os->file_sync(file); }
 static inline int os_file_flush(os_file *file, uint64_t offset, uint64_t size) {
     return file->os->file_flush(file, offset, size);

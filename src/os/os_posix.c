@@ -53,6 +53,7 @@ os *os_posix(void) {
         .file_readv = posix_file_readv,
         .file_write = posix_file_write,
         .file_truncate = posix_file_truncate,
+        .file_allocate = posix_file_allocate,
         .file_sync = posix_file_sync,
         .file_flush = posix_file_flush,
         .file_punch = posix_file_punch,

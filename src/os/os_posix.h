@@ -36,6 +36,7 @@ int posix_file_readv(os_file *file, const struct iovec *iov, int count, uint64_t
 int posix_file_read(os_file *file, void *buf, size_t size, uint64_t offset, size_t *got);
 int posix_file_write(os_file *file, const struct iovec *iov, int count, uint64_t offset);
 int posix_file_truncate(os_file *file, uint64_t size);
+int posix_file_allocate(os_file *file, uint64_t size);
 int posix_file_sync(os_file *file);
 int posix_file_flush(os_file *file, uint64_t offset, uint64_t size);
 int posix_file_punch(os_file *file, uint64_t offset, uint64_t size);

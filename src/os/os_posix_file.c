@@ -189,6 +189,30 @@ int posix_file_truncate(os_file *file, uint64_t size) {
     return rc == 0 ? 0 : -errno;
 }
 
+/* For file systems that cannot allocate without writing. */
+static int write_zeros(os_file *file, uint64_t offset, uint64_t end) {
+    static uint8_t zeros[64 << 10]; /* never written */
+    int rc = 0;
+    while (rc == 0 && offset < end) {
+        struct iovec iov = {.iov_base = zeros, .iov_len = (size_t)min_u64(sizeof zeros, end - offset)};
+        rc = posix_file_write(file, &iov, 1, offset);
+        offset += iov.iov_len;
+    }
+    return rc;
+}
+
+int posix_file_allocate(os_file *file, uint64_t size) {
+    os_file_info info;
+    if (!range_ok(size, 0)) return -EINVAL;
+    int rc = posix_file_info(file, &info);
+    if (rc != 0 || size <= info.size) return rc;
+    do {
+        rc = fallocate(fd_of(file), 0, (off_t)info.size, (off_t)(size - info.size));
+    } while (rc != 0 && errno == EINTR);
+    if (rc == 0) return 0;
+    return errno == EOPNOTSUPP || errno == ENOSYS ? write_zeros(file, info.size, size) : -errno;
+}
+
 /* Never called again after a failure, EINTR included: the kernel may have marked the pages clean, and a second call
  * would then return 0 for data that is gone. */
 int posix_file_sync(os_file *file) { return fdatasync(fd_of(file)) == 0 ? 0 : -errno; }

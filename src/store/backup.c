@@ -184,7 +184,7 @@ static void undo(backup *b) {
     if (b->first) {
         (void)clear(b, &ignored);
     } else if (b->log != NULL) {
-        checkpoint_discard(b->dir);
+        checkpoint_drop_capture(b->dir);
         (void)vlog_backup_clean(b->log, b->dir, &ignored);
     }
 }

@@ -55,6 +55,8 @@ static int write_parts(batch_commit *c) {
     int rc = CAIRN_OK;
     for (size_t i = 0; rc == CAIRN_OK && i < c->count; i++) {
         batch_part *p = &c->parts[i];
+        if (!p->change->removes) rc = store_reserve_keep(c->store, c->error);
+        if (rc != CAIRN_OK) break;
         p->removals = atomic_load(removals_of(c, p));
         epoch_guard guard = epoch_enter(c->store->readers);
         rc = look_up(c, p);
@@ -289,6 +291,29 @@ static int run(batch_commit *c, const cairn_batch *b, uint64_t *place) {
     return rc;
 }
 
+static bool puts_nothing(const cairn_batch *b) {
+    for (size_t i = 0; i < b->count; i++) {
+        if (!b->changes[i].removes) return false;
+    }
+    return true;
+}
+
+/* Tries again as long as space can be made. */
+static int run_with_relief(cairn *store, const cairn_batch *b, uint64_t expires_at_ms, uint64_t *place, uint64_t *bytes,
+                           cairn_error *error) {
+    store_relief relief = {.deletes = puts_nothing(b)};
+    cairn_error why;
+    int rc;
+    do {
+        batch_commit c = {.store = store, .error = &why, .expires_at_ms = expires_at_ms};
+        rc = run(&c, b, place);
+        *bytes = c.bytes;
+    } while (rc == CAIRN_FULL && store_relieve(store, &relief, &why));
+    store_reserve_done(store, &relief.using);
+    if (rc != CAIRN_OK && error != NULL) *error = why;
+    return rc;
+}
+
 static int check_options(const cairn_put_options *o, cairn_error *error) {
     if (!o->if_absent && o->if_version == 0) return CAIRN_OK;
     return status_set(error, CAIRN_INVALID, "a batch takes no conditions");
@@ -302,16 +327,11 @@ int cairn_batch_commit(cairn *store, cairn_batch *batch, const cairn_put_options
     if (rc == CAIRN_OK) rc = check_options(&o, error);
     if (rc != CAIRN_OK) return rc;
     if (batch->failed != CAIRN_OK) return status_set(error, batch->failed, "there was no memory for all of the batch");
-    batch_commit c = {.store = store, .error = error, .expires_at_ms = store_expiry_of(store, o.ttl_ms)};
-    uint64_t place = 0;
-    rc = run(&c, batch, &place);
-    if (rc == CAIRN_FULL && store_expire(store, SIZE_MAX) > 0) { /* what expired may have been over the quota */
-        c = (batch_commit){.store = store, .error = error, .expires_at_ms = c.expires_at_ms};
-        rc = run(&c, batch, &place);
-    }
+    uint64_t place = 0, bytes = 0;
+    rc = run_with_relief(store, batch, store_expiry_of(store, o.ttl_ms), &place, &bytes, error);
     if (rc == CAIRN_OK && place != 0 && (o.sync || store->options.durability == CAIRN_DURABILITY_SYNC)) {
         rc = vlog_sync(store->log, place + 1, error);
     }
-    store_upkeep_note(store, c.bytes);
+    store_upkeep_note(store, bytes);
     return rc;
 }

@@ -4,6 +4,7 @@
 #include "src/base/status.h"
 #include "src/store/store.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -116,11 +117,26 @@ static int write_locked(cairn *store, bool closing, bool dense, cairn_error *err
         atomic_store(&store->covered_place, info.start_place);
         atomic_store(&store->covered_bytes, bytes);
         atomic_store(&store->checkpoint_time_ms, info.time_ms);
+        atomic_store(&store->checkpoint_data, checkpoint_data_bytes(store->checkpoint));
     } else if (rc == CAIRN_IO) {
         /* It may have been a sync, after which nothing is known about the file. The log alone is enough. */
         checkpoint_close(store->checkpoint);
         store->checkpoint = NULL;
     }
+    return rc;
+}
+
+/* On a full disk with the reserve, and where even that is too little in the place of the one there is. */
+static int write_surely(cairn *store, bool closing, cairn_error *error) {
+    bool using = false;
+    int rc = write_locked(store, closing, false, error);
+    if (rc == CAIRN_FULL && store_reserve_give(store, &using)) rc = write_locked(store, closing, false, error);
+    if (rc == CAIRN_FULL) {
+        rc = checkpoint_discard(store->checkpoint, error);
+        if (rc == CAIRN_OK) rc = write_locked(store, closing, false, error);
+        if (rc == CAIRN_NOT_FOUND) rc = status_os(error, -ENOSPC, "no room for a checkpoint");
+    }
+    store_reserve_done(store, &using);
     return rc;
 }
 
@@ -135,7 +151,7 @@ static int check_usable(const cairn *store, cairn_error *error) {
 int store_checkpoint(cairn *store, bool closing, cairn_error *error) {
     os_mutex_lock(&store->checkpoint_lock);
     int rc = check_usable(store, error);
-    if (rc == CAIRN_OK) rc = write_locked(store, closing, false, error);
+    if (rc == CAIRN_OK) rc = write_surely(store, closing, error);
     os_mutex_unlock(&store->checkpoint_lock);
     return rc;
 }
@@ -154,7 +170,7 @@ int store_checkpoint_dense(cairn *store, cairn_error *error) {
 int store_checkpoint_capture(cairn *store, os_transfer *t, cairn_error *error) {
     os_mutex_lock(&store->checkpoint_lock);
     int rc = check_usable(store, error);
-    if (rc == CAIRN_OK) rc = write_locked(store, false, false, error);
+    if (rc == CAIRN_OK) rc = write_surely(store, false, error);
     if (rc == CAIRN_OK) rc = checkpoint_capture(t, error);
     os_mutex_unlock(&store->checkpoint_lock);
     return rc;

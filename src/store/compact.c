@@ -5,9 +5,12 @@
 #include "src/base/check.h"
 #include "src/base/status.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #define RATIO_DEFAULT 0.2
+#define GAIN_SHARE 64u                   /* of a unit: with less a copy gains nothing */
+#define RATIO_LEAST (1.0 / 32)           /* what victims_by_benefit takes */
 #define DEAD_RATIO (1 - 1.0 / 32)        /* of a segment: what is emptied without being asked */
 #define HOLES_RATIO (1.0 / 128)          /* of a segment: what holes are punched for without being asked */
 #define PACE_BYTES ((uint64_t)256 << 10) /* between two looks at the clock and the callback */
@@ -15,7 +18,9 @@
 #define ROUNDS_FULL 3u
 #define SHRINK_EIGHTHS 6u /* of a shard of the index: what must be empty to be given back without being asked */
 #define SHRINK_EIGHTHS_FULL 1u
-#define SEAL_BYTES ((uint64_t)1 << 20) /* a smaller active segment is not worth a file */
+#define SEAL_BYTES ((uint64_t)1 << 20)       /* a smaller active segment is not worth a file */
+#define SEAL_BYTES_FULL ((uint64_t)64 << 10) /* likewise, on a full disk */
+#define PART_BYTES_MIN ((uint64_t)80 << 10)  /* of a segment: with less there is no hole behind a copy */
 
 /* ---- Pace ---- */
 
@@ -46,7 +51,8 @@ static int keep_to_rate(compaction *c, cairn_error *error) {
 static void be_gentle(compaction *c) {
     uint64_t now = now_ns(c->store), worked = now - c->began_ns;
     store_space s = store_space_get(c->store);
-    if (s.room >= s.narrow) os_nap_us(min_u64(worked, 100000000u) / 1000);
+    bool waited_for = !store_reserve_is_whole(c->store); /* by whoever wants to put something on a full disk */
+    if (!waited_for && s.room >= s.narrow) os_nap_us(min_u64(worked, 100000000u) / 1000);
     c->began_ns = now_ns(c->store);
 }
 
@@ -85,6 +91,96 @@ static int dead_first(const void *a, const void *b) {
     return x_lives != y_lives ? x_lives - y_lives : vlog_space_by_id(a, b);
 }
 
+static int most_garbage_first(const void *a, const void *b) {
+    uint64_t x = space_garbage(a), y = space_garbage(b);
+    return x != y ? (x < y) - (x > y) : dead_first(a, b);
+}
+
+/* Bytes that may be copied before something is removed. UINT64_MAX: there is room enough. */
+static uint64_t room_for_copies(const compaction *c) {
+    uint64_t left, floor = store_reserve_floor(c->store), target = vlog_segment_target(c->store->log);
+    if (os_dir_free_bytes(c->store->dir, &left) != 0 || left >= 2 * target + floor) return UINT64_MAX;
+    return left - min_u64(left, floor);
+}
+
+static int no_room(cairn_error *error) {
+    return status_os(error, -ENOSPC, "no room for what lives in the segments to be emptied");
+}
+
+/* Empties one segment a part at a time: what was copied is given back by a hole before more is. */
+static int empty_in_parts(compaction *c, const victims *v, size_t at, cairn_error *error) {
+    uint64_t gained = 1;
+    int rc = CAIRN_OK;
+    c->copy_from = 0;
+    do {
+        uint64_t room = room_for_copies(c), footer = v->list[at].footer_bytes; /* it gets another one */
+        room -= min_u64(room, footer);
+        if (gained == 0 || room < PART_BYTES_MIN || atomic_load(&c->store->no_holes)) rc = no_room(error);
+        c->copy_max = room - room / 8; /* the rest for what records and entries take besides */
+        if (rc == CAIRN_OK) rc = compaction_empty(c, v, at, 1, error);
+        if (rc == CAIRN_OK && c->stopped_short) rc = holes_punch_moved(c, &v->list[at], &gained, error);
+    } while (rc == CAIRN_OK && c->stopped_short);
+    c->copy_max = c->copy_from = 0;
+    return rc;
+}
+
+/* What a segment with so many bytes of records and footer takes on disk. */
+static uint64_t file_bytes(uint64_t bytes) {
+    return bytes == 0 ? 0 : round_up(SEGMENT_DATA_OFFSET + bytes, BLOCK_BYTES);
+}
+
+static uint64_t unit_bytes(const victims *v, size_t from, size_t count) {
+    uint64_t bytes = 0;
+    for (size_t i = from; i < from + count; i++) {
+        bytes += file_bytes(v->list[i].bytes + v->list[i].footer_bytes);
+    }
+    return bytes;
+}
+
+/* The unit, or in parts its first segment, when that gains something. *count: how many were looked at. */
+static int empty_if_worth_it(compaction *c, const victims *v, size_t from, size_t *count, bool *emptied,
+                             cairn_error *error) {
+    uint64_t room = room_for_copies(c), weight = 0;
+    int rc = compaction_weigh(c, v, from, *count, &weight, error);
+    if (rc == CAIRN_OK && weight > room && *count > 1) {
+        *count = 1;
+        rc = compaction_weigh(c, v, from, 1, &weight, error);
+    }
+    uint64_t bytes = unit_bytes(v, from, *count);
+    if (rc != CAIRN_OK || file_bytes(weight) + bytes / GAIN_SHARE > bytes) return rc;
+    if (weight <= room) {
+        rc = compaction_empty(c, v, from, *count, error);
+    } else {
+        rc = empty_in_parts(c, v, from, error);
+    }
+    *emptied = rc == CAIRN_OK;
+    return rc;
+}
+
+/* On a full disk: the first unit that gains something and for which there is room. *from: behind it. */
+static int empty_one(compaction *c, const victims *v, size_t *from, cairn_error *error) {
+    uint64_t target = vlog_segment_target(c->store->log);
+    bool emptied = false, lacked_room = false;
+    int rc = CAIRN_OK;
+    while (rc == CAIRN_OK && !emptied && *from < v->count) {
+        uint64_t live;
+        size_t count = unit_size(v, *from, min_u64(target, room_for_copies(c)), &live);
+        rc = empty_if_worth_it(c, v, *from, &count, &emptied, error);
+        lacked_room = lacked_room || rc == CAIRN_FULL;
+        if (rc == CAIRN_FULL) rc = CAIRN_OK;
+        *from += count;
+    }
+    return rc == CAIRN_OK && lacked_room && !emptied ? no_room(error) : rc;
+}
+
+static int empty_next(compaction *c, const victims *v, size_t *from, cairn_error *error) {
+    if (room_for_copies(c) != UINT64_MAX) return empty_one(c, v, from, error);
+    uint64_t live;
+    size_t count = unit_size(v, *from, vlog_segment_target(c->store->log), &live);
+    *from += count;
+    return compaction_empty(c, v, *from - count, count, error);
+}
+
 /* What was emptied is removed before there is much of it, or no room for the next copy, because until then it counts
  * twice; each time costs a checkpoint. */
 static bool should_reclaim(const compaction *c, uint64_t waiting, uint64_t next_copy) {
@@ -102,20 +198,21 @@ static int empty_some(compaction *c, victims *v, cairn_error *error) {
     uint64_t target = vlog_segment_target(c->store->log), waiting = 0, copy;
     int rc = CAIRN_OK;
     size_t from = 0;
-    if (v->count > 0) qsort(v->list, v->count, sizeof *v->list, dead_first);
+    bool is_tight = room_for_copies(c) != UINT64_MAX;
+    if (v->count > 0) qsort(v->list, v->count, sizeof *v->list, is_tight ? most_garbage_first : dead_first);
     while (rc == CAIRN_OK && from < v->count) {
-        size_t count = unit_size(v, from, target, &copy);
+        size_t first = from;
+        (void)unit_size(v, from, target, &copy);
         if (from > 0 && should_reclaim(c, waiting, copy)) break;
-        rc = compaction_empty(c, v, from, count, error);
+        rc = empty_next(c, v, &from, error);
         if (rc == CAIRN_CORRUPT) {
             store_say(c->store, CAIRN_LOG_ERROR, "compaction leaves a segment alone: %s", error->message);
             c->damaged = true;
             rc = CAIRN_OK;
         }
-        for (size_t i = from; i < from + count; i++) {
+        for (size_t i = first; i < from; i++) {
             waiting += v->list[i].bytes;
         }
-        from += count;
     }
     c->left = rc == CAIRN_OK && from < v->count;
     return rc;
@@ -132,6 +229,17 @@ static int collect(compaction *c, victims *v, uint64_t *gained, cairn_error *err
     if (rc != CAIRN_OK || reclaimed == CAIRN_OK) return rc;
     *error = why;
     return reclaimed;
+}
+
+/* With all of the reserve where there is no room without. compact_lock held. */
+static int run_with_reserve(compaction *c, int (*run)(compaction *c, cairn_error *error), cairn_error *error) {
+    bool using = false;
+    int rc = run(c, error);
+    if (rc == CAIRN_FULL && store_reserve_give(c->store, &using)) rc = run(c, error);
+    store_reserve_done(c->store, &using);
+    if (c->result.bytes_freed > c->result.bytes_moved) atomic_fetch_add(&c->store->rooms_gained, 1);
+    (void)store_reserve_keep(c->store, NULL); /* else the next put sees to it */
+    return rc;
 }
 
 /* ---- By the caller's wish ---- */
@@ -206,9 +314,14 @@ static int run(compaction *c, cairn_error *error) {
     int rc = prepare(c, &why);
     /* With all garbage: again, because tombstones were kept for the sake of records that have gone since. */
     unsigned rounds = c->options.full ? ROUNDS_FULL : 1;
-    for (bool again = true; rc == CAIRN_OK && again && rounds > 0; rounds -= !c->left) {
+    for (bool again = true; rc == CAIRN_OK && again && rounds > 0;) {
+        bool is_tight = room_for_copies(c) != UINT64_MAX;
+        uint64_t before = vlog_usage_get(c->store->log).record_bytes;
         again = c->left = false;
         rc = run_round(c, &again, &why);
+        /* Where few fit at a time, the same deletions may be copied again and again. */
+        bool in_vain = is_tight && vlog_usage_get(c->store->log).record_bytes >= before;
+        rounds -= !c->left || in_vain;
     }
     if (rc == CAIRN_OK && c->options.full && !c->options.dry_run) rc = shrink_checkpoint(c->store, &why);
     if (rc != CAIRN_OK && error != NULL) *error = why;
@@ -226,7 +339,8 @@ int cairn_compact(cairn *store, const cairn_compact_options *options, cairn_comp
     if (rc != CAIRN_OK) return rc;
     os_mutex_lock(&store->compact_lock);
     c.began_ns = now_ns(store);
-    rc = run(&c, error);
+    rc = c.options.dry_run ? run(&c, error) : run_with_reserve(&c, run, error);
+    if (c.options.full && !c.options.dry_run) store_reserve_lessen(store);
     os_mutex_unlock(&store->compact_lock);
     if (result != NULL) (void)store_copy_result(result, &c.result, sizeof c.result, NULL);
     return rc;
@@ -280,7 +394,7 @@ bool store_compact_in_background(cairn *store) {
     store_space_look(store);
     store_space before = store_space_get(store);
     c.began_ns = now_ns(store);
-    int rc = work_off(&c, &error);
+    int rc = run_with_reserve(&c, work_off, &error);
     if (rc == CAIRN_OK) hash_index_shrink(store->index, SHRINK_EIGHTHS);
     store_space_learn(store, before.room < before.narrow && c.result.bytes_freed == 0);
     store_space_looked(store);
@@ -290,4 +404,39 @@ bool store_compact_in_background(cairn *store) {
     }
     store_space s = store_space_get(store);
     return s.garbage <= s.start;
+}
+
+/* ---- For a call that found the disk full ---- */
+
+static int gain_room(compaction *c, cairn_error *error) {
+    cairn *store = c->store;
+    uint64_t gained = 0;
+    int rc = vlog_sync(store->log, vlog_appended_place(store->log), error);
+    if (rc == CAIRN_OK) rc = vlog_seal_active(store->log, SEAL_BYTES_FULL, RATIO_LEAST, error);
+    if (rc == CAIRN_OK) rc = holes_punch(c, HOLES_RATIO, UINT64_MAX, &gained, error);
+    if (rc == CAIRN_OK) rc = drop_dead(c, error);
+    if (rc != CAIRN_OK || c->result.bytes_freed > 0) return rc;
+    victims v = {0};
+    rc = victims_by_ratio(store, RATIO_LEAST, false, &v, error);
+    if (rc == CAIRN_OK) rc = collect(c, &v, &gained, error);
+    victims_release(&v);
+    return rc;
+}
+
+bool store_compact_for_room(cairn *store) {
+    compaction c = {.store = store};
+    cairn_error error;
+    int rc = CAIRN_OK;
+    uint64_t before = atomic_load(&store->rooms_gained);
+    if (vlog_failed(store->log)) return false;
+    os_mutex_lock(&store->compact_lock);
+    bool gained = atomic_load(&store->rooms_gained) != before; /* by another call, while this one waited */
+    if (!gained) {
+        c.began_ns = now_ns(store);
+        rc = run_with_reserve(&c, gain_room, &error);
+        gained = atomic_load(&store->rooms_gained) != before;
+    }
+    os_mutex_unlock(&store->compact_lock);
+    if (rc != CAIRN_OK) store_say(store, CAIRN_LOG_WARNING, "compaction on a full disk: %s", error.message);
+    return gained;
 }

@@ -23,6 +23,9 @@ typedef struct compaction {
     bool in_background; /* gently, and until the store closes */
     uint64_t began_ns;  /* monotonic: for the rate */
     uint64_t paced;     /* bytes since then */
+    uint64_t copy_max;  /* bytes that there is room for at a time: a unit may be emptied in part; 0: all */
+    bool stopped_short; /* it was, ... */
+    uint64_t copy_from; /* ... up to this offset of its only segment; 0: from the beginning */
 } compaction;
 
 /* ---- space.c: what there is to gain, and where ---- */
@@ -36,6 +39,7 @@ typedef struct store_space {
     uint64_t narrow;  /* room, where they are slowed */
 } store_space;
 store_space store_space_get(cairn *store);
+uint64_t space_slack(const cairn *store); /* what there may be on disk besides its share of the live bytes */
 
 typedef struct victims {
     vlog_space *list; /* malloc'ed; the first `count` of what vlog_space_list gave */
@@ -74,13 +78,19 @@ bool space_is_for_holes(const cairn *store, const vlog_space *s);
 /* Punches holes into such segments that have at least this share of garbage, the worst first, until they come to
  * `enough` bytes, or those are all; *gained: to how many. */
 int holes_punch(compaction *c, double ratio, uint64_t enough, uint64_t *gained, cairn_error *error);
+/* The same for this one, whatever it is, where what it had has moved. */
+int holes_punch_moved(compaction *c, const vlog_space *s, uint64_t *gained, cairn_error *error);
 
 /* ---- move.c: one unit ---- */
 
 /* Empties the first `count` segments of `v` from `from` on, and hands them to reclaim.c. CAIRN_CANCELLED: by the
  * callback, or the store is about to close; what was published so far stays moved. CAIRN_CORRUPT: a record that the
- * index names is damaged; its segment is left alone from now on. */
+ * index names is damaged; its segment is left alone from now on. With c->copy_max and c->stopped_short, the unit stays
+ * as it is, and is to be emptied again. */
 int compaction_empty(compaction *c, const victims *v, size_t from, size_t count, cairn_error *error);
+
+/* How much that would copy, about, and at most. */
+int compaction_weigh(compaction *c, const victims *v, size_t from, size_t count, uint64_t *bytes, cairn_error *error);
 
 /* compact.c: bytes more were looked at: tells the callback, keeps to the rate. */
 int compaction_advance(compaction *c, uint64_t bytes, cairn_error *error);

@@ -21,6 +21,7 @@ typedef struct holes {
     size_t count;
     uint64_t gain;
     uint64_t last_snapshot; /* before the first look at the index */
+    uint64_t emptied;       /* what lies before this offset was copied, or is not wanted any more */
 } holes;
 
 bool space_is_for_holes(const cairn *store, const vlog_space *s) {
@@ -31,21 +32,26 @@ bool space_is_for_holes(const cairn *store, const vlog_space *s) {
 }
 
 /* What expired may still be wanted as a tombstone; and what stands for another part of its batch must go on doing so.
- */
+ * Of what was emptied up to some place, tombstones that are wanted have been copied as well. */
 static bool is_dead(void *ctx, const segment *s, const footer_entry *e) {
-    cairn *store = ctx;
-    if ((e->flags & (RECORD_EXPIRES | RECORD_REPLACES)) != 0) return false;
-    return !space_index_names(store, s, e);
+    const holes *h = ctx;
+    bool is_value = e->type == RECORD_PUT || e->type == RECORD_STREAM;
+    if (e->type == RECORD_COMMIT || (e->flags & RECORD_REPLACES) != 0) return false;
+    if (e->offset >= h->emptied && (!is_value || (e->flags & RECORD_EXPIRES) != 0)) return false;
+    return !is_value || !space_index_names(h->store, s, e);
 }
 
-static int plan_one(holes *h, const vlog_space *s, cairn_error *error) {
+static uint64_t least_gain(const vlog_space *s) {
+    return max_u64(min_u64(LEAST_GAIN, s->bytes / 16), space_garbage(s) / 2);
+}
+
+static int plan_one(holes *h, const vlog_space *s, uint64_t least, cairn_error *error) {
     uint64_t gain = 0;
     vlog_punch *p = NULL;
     bool shared;
-    uint64_t least = max_u64(min_u64(LEAST_GAIN, s->bytes / 16), space_garbage(s) / 2);
     int rc = vlog_note_shared(h->store->log, s->segment, &shared, error);
     if (rc != CAIRN_OK || shared) return rc;
-    rc = vlog_punch_plan(&p, h->store->log, s->segment, is_dead, h->store, least, &gain, error);
+    rc = vlog_punch_plan(&p, h->store->log, s->segment, is_dead, h, least, &gain, error);
     if (rc == CAIRN_CORRUPT) {
         vlog_forbid_holes(s->segment);
         store_say(h->store, CAIRN_LOG_ERROR, "no holes for a segment: %s", error->message);
@@ -81,7 +87,9 @@ static int plan(holes *h, double ratio, uint64_t enough, cairn_error *error) {
         const vlog_space *s = &list[i];
         uint64_t garbage = space_garbage(s);
         if (garbage == 0 || (double)garbage < ratio * (double)(s->bytes + s->freed)) continue;
-        if (space_is_for_holes(h->store, s) && space_may_go(h->store, s, replay_start)) rc = plan_one(h, s, error);
+        if (space_is_for_holes(h->store, s) && space_may_go(h->store, s, replay_start)) {
+            rc = plan_one(h, s, least_gain(s), error);
+        }
     }
     free(list);
     return rc;
@@ -137,18 +145,32 @@ static int carry_out(holes *h, cairn_error *error) {
     return rc;
 }
 
+/* What was planned, where it is possible; releases all. */
+static int finish(holes *h, int rc, uint64_t *gained, cairn_error *error) {
+    cairn *store = h->store;
+    *gained = 0;
+    if (rc == CAIRN_OK && h->count > 0 && !vlog_punch_is_possible(store->log, vlog_punch_segment(h->list[0]))) {
+        atomic_store(&store->no_holes, true);
+    } else if (rc == CAIRN_OK && h->count > 0) {
+        rc = carry_out(h, error);
+        if (rc == CAIRN_OK && h->count > 0) *gained = h->gain;
+    }
+    while (h->count > 0)
+        drop(h, 0);
+    free(h->list);
+    return rc;
+}
+
 int holes_punch(compaction *c, double ratio, uint64_t enough, uint64_t *gained, cairn_error *error) {
     holes h = {.run = c, .store = c->store};
-    *gained = 0;
     int rc = plan(&h, ratio, enough, error);
-    if (rc == CAIRN_OK && h.count > 0 && !vlog_punch_is_possible(c->store->log, vlog_punch_segment(h.list[0]))) {
-        atomic_store(&c->store->no_holes, true);
-    } else if (rc == CAIRN_OK && h.count > 0) {
-        rc = carry_out(&h, error);
-        if (rc == CAIRN_OK && h.count > 0) *gained = h.gain;
-    }
-    while (h.count > 0)
-        drop(&h, 0);
-    free(h.list);
-    return rc;
+    return finish(&h, rc, gained, error);
+}
+
+int holes_punch_moved(compaction *c, const vlog_space *s, uint64_t *gained, cairn_error *error) {
+    holes h = {.run = c, .store = c->store, .last_snapshot = store_snapshots_last(c->store), .emptied = c->copy_from};
+    h.list = calloc(1, sizeof *h.list);
+    int rc = h.list == NULL ? status_set(error, CAIRN_NO_MEMORY, "no memory to compact") : CAIRN_OK;
+    if (rc == CAIRN_OK) rc = plan_one(&h, s, 1, error);
+    return finish(&h, rc, gained, error);
 }

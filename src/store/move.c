@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define ENTRY_BYTES 32u             /* about: of a footer's entry */
 #define MOVED_MAX ((size_t)1 << 20) /* records of one new segment: 40 bytes of memory each */
 
 /* Looking into the footers of other segments, to do without tombstones, must not cost more than it can bring. */
@@ -245,32 +246,74 @@ static int copy_entry(unit *u, segment *s, const footer_entry *e, cairn_error *e
     return rc == CAIRN_OK ? compaction_advance(u->run, e->units * UNIT_BYTES, error) : rc;
 }
 
+/* With the next record, which would be copied, there would be more than there is room for. */
+static bool is_too_much(const unit *u, const entry_cursor *c) {
+    uint64_t max = u->run->copy_max, copied = u->output == NULL ? 0 : vlog_output_bytes(u->output);
+    bool is_value = c->entry.type == RECORD_PUT || c->entry.type == RECORD_STREAM;
+    if (max == 0 || copied + c->entry.units * UNIT_BYTES <= max) return false;
+    return !is_value || space_index_names(u->store, c->segment, &c->entry);
+}
+
 static int copy_all(unit *u, cairn_error *error) {
     const entry_cursor *c;
     int rc = entry_merge_open(&u->merge, u->store->log, u->segments, u->count, error);
     while (rc == CAIRN_OK && (rc = entry_merge_next(&u->merge, &c, error)) == 1) {
+        if (c->entry.offset < u->run->copy_from) continue;
+        u->run->stopped_short = is_too_much(u, c);
+        if (u->run->stopped_short) u->run->copy_from = c->entry.offset;
+        if (u->run->stopped_short) break;
         rc = copy_entry(u, c->segment, &c->entry, error);
     }
+    if (rc == 1) rc = CAIRN_OK;
     return rc == CAIRN_OK ? publish(u, error) : rc;
+}
+
+static int begin(unit *u, cairn_error *error) {
+    u->target = vlog_segment_target(u->store->log);
+    u->segments = malloc((u->count + 1) * sizeof *u->segments);
+    if (u->segments == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory to compact");
+    for (size_t i = 0; i < u->count; i++) {
+        u->segments[i] = u->v->list[u->from + i].segment;
+    }
+    int rc = collect_all(u, error);
+    return rc == CAIRN_OK ? look_around(u, error) : rc;
+}
+
+static void end(unit *u) {
+    vlog_output_abandon(u->output);
+    entry_merge_close(&u->merge);
+    tombstones_release(&u->dead);
+    free(u->segments);
+    free(u->list);
+    free(u->record);
 }
 
 int compaction_empty(compaction *c, const victims *v, size_t from, size_t count, cairn_error *error) {
     unit u = {.run = c, .store = c->store, .v = v, .from = from, .count = count};
-    u.target = vlog_segment_target(c->store->log);
-    u.segments = malloc((count + 1) * sizeof *u.segments);
-    int rc = u.segments != NULL ? CAIRN_OK : status_set(error, CAIRN_NO_MEMORY, "no memory to compact");
-    for (size_t i = 0; rc == CAIRN_OK && i < count; i++) {
-        u.segments[i] = v->list[from + i].segment;
-    }
-    if (rc == CAIRN_OK) rc = collect_all(&u, error);
-    if (rc == CAIRN_OK) rc = look_around(&u, error);
+    int rc = begin(&u, error);
+    c->stopped_short = false;
     if (rc == CAIRN_OK) rc = copy_all(&u, error);
-    if (rc == CAIRN_OK) rc = store_reclaim_later(c->store, &v->list[from], count, error);
-    vlog_output_abandon(u.output);
-    entry_merge_close(&u.merge);
-    tombstones_release(&u.dead);
-    free(u.segments);
-    free(u.list);
-    free(u.record);
+    if (rc == CAIRN_OK && !c->stopped_short) rc = store_reclaim_later(c->store, &v->list[from], count, error);
+    end(&u);
+    return rc;
+}
+
+static uint64_t weight_of(const unit *u, segment *s, const footer_entry *e) {
+    bool live = (e->type == RECORD_PUT || e->type == RECORD_STREAM) && space_index_names(u->store, s, e);
+    bool needed = !live && covers(e) && tombstones_is_needed(&u->dead, e->hash, e->version);
+    return live || needed ? e->units * UNIT_BYTES + ENTRY_BYTES : 0;
+}
+
+int compaction_weigh(compaction *c, const victims *v, size_t from, size_t count, uint64_t *bytes, cairn_error *error) {
+    unit u = {.run = c, .store = c->store, .v = v, .from = from, .count = count};
+    const entry_cursor *at;
+    *bytes = 0;
+    int rc = begin(&u, error);
+    if (rc == CAIRN_OK) rc = entry_merge_open(&u.merge, c->store->log, u.segments, count, error);
+    while (rc == CAIRN_OK && (rc = entry_merge_next(&u.merge, &at, error)) == 1) {
+        *bytes += weight_of(&u, at->segment, &at->entry);
+        rc = CAIRN_OK;
+    }
+    end(&u);
     return rc;
 }

@@ -118,6 +118,7 @@ static int packing_of(const cairn_options *o) {
     }
 }
 
+static bool vlog_make_room_for(void *ctx) { return store_make_room(ctx); }
 static void vlog_message(void *ctx, int level, const char *message) { store_say(ctx, level, "%s", message); }
 
 static void release_held(void *ctx, location where) {
@@ -136,7 +137,14 @@ static int make_memory_parts(cairn *store, cairn_error *error) {
     return rc == CAIRN_OK ? rc : status_set(error, rc, "no memory for the index");
 }
 
-static int open_parts(cairn *store, cairn_error *error) {
+static bool keep_value_file(void *ctx, uint64_t id) {
+    (void)ctx;
+    (void)id;
+    return true;
+}
+
+/* on_full_disk: makes room first, which is only for a store of which everything is known to be whole. */
+static int open_parts(cairn *store, bool on_full_disk, cairn_error *error) {
     int rc = make_memory_parts(store, error);
     if (rc != CAIRN_OK) return rc;
     vlog_options o = {.dir = store->dir,
@@ -151,9 +159,12 @@ static int open_parts(cairn *store, cairn_error *error) {
                       .pack_level = store->options.compression_level,
                       .open_files_max = OPEN_FILES_MAX,
                       .log = vlog_message,
-                      .log_ctx = store};
+                      .log_ctx = store,
+                      .make_room = vlog_make_room_for,
+                      .room_ctx = store};
     memcpy(o.store_id, store->identity.store_id, sizeof o.store_id);
     rc = vlog_open(&store->log, &o, error);
+    if (rc == CAIRN_OK && on_full_disk) rc = vlog_remove_leftovers(store->log, keep_value_file, NULL, error);
     if (rc == CAIRN_OK) rc = checkpoint_open(&store->checkpoint, store->dir, store->options.read_only, error);
     if (rc == CAIRN_OK) rc = store_recover(store, error);
     if (rc != CAIRN_OK) return rc;
@@ -161,7 +172,7 @@ static int open_parts(cairn *store, cairn_error *error) {
     return CAIRN_OK;
 }
 
-static void free_store(cairn *store) {
+static void release_parts(cairn *store) {
     if (store->checkpoint != NULL) checkpoint_close(store->checkpoint);
     vlog_close(store->log);
     if (store->cache != NULL) value_cache_free(store->cache);
@@ -169,6 +180,28 @@ static void free_store(cairn *store) {
     if (store->side != NULL) side_table_free(store->side);
     if (store->index != NULL) hash_index_free(store->index);
     if (store->readers != NULL) epoch_free(store->readers);
+    store->checkpoint = NULL;
+    store->log = NULL;
+    store->cache = NULL;
+    store->expiries = NULL;
+    store->side = NULL;
+    store->index = NULL;
+    store->readers = NULL;
+}
+
+/* Recovery writes a little, after it found everything whole. Where there is no room for that, once more with the
+ * reserve and without what a compaction left that was cut off. */
+static int open_parts_surely(cairn *store, cairn_error *error) {
+    int rc = open_parts(store, false, error);
+    if (rc != CAIRN_FULL || store->options.read_only) return rc;
+    release_parts(store);
+    store_reserve_drop(store->dir);
+    return open_parts(store, true, error);
+}
+
+static void free_store(cairn *store) {
+    release_parts(store);
+    store_reserve_release(store);
     if (store->dir != NULL) os_dir_close(store->dir);
     os_cond_destroy(&store->upkeep.wake_flusher);
     os_cond_destroy(&store->upkeep.wake_keeper);
@@ -202,6 +235,7 @@ int store_open_on(cairn **out, os *system, const char *path, const cairn_options
     os_mutex_init(&store->batches_lock);
     os_mutex_init(&store->streams_lock);
     os_mutex_init(&store->upkeep.lock);
+    store_reserve_init(store);
     os_cond_init(&store->upkeep.wake_flusher);
     os_cond_init(&store->upkeep.wake_keeper);
     os_cond_init(&store->upkeep.wake_compactor);
@@ -210,8 +244,11 @@ int store_open_on(cairn **out, os *system, const char *path, const cairn_options
     if (rc == CAIRN_OK) rc = check_options(&store->options, error);
     if (rc == CAIRN_OK) rc = open_dir(store, path, error);
     if (rc == CAIRN_OK) rc = load_or_create(store, path, &created, error);
-    if (rc == CAIRN_OK) rc = open_parts(store, error);
+    if (rc == CAIRN_OK) rc = open_parts_surely(store, error);
     if (rc == CAIRN_OK && created) rc = vlog_prepare(store->log, error);
+    /* After a crash it may be gone, or lent. */
+    bool has_records = rc == CAIRN_OK && vlog_usage_get(store->log).record_bytes > 0;
+    if (has_records && !store->options.read_only) (void)store_reserve_keep(store, NULL);
     if (rc == CAIRN_OK) rc = store_upkeep_start(store, error);
     if (rc != CAIRN_OK) {
         free_store(store);

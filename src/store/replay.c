@@ -199,6 +199,7 @@ int store_recover(cairn *store, cairn_error *error) {
     if (rc == CAIRN_OK && l.there) {
         atomic_store(&store->checkpoint_time_ms, l.info.time_ms);
         atomic_store(&store->checkpoint_epoch, l.info.epoch);
+        atomic_store(&store->checkpoint_data, checkpoint_data_bytes(store->checkpoint));
     }
     free(l.bytes);
     return rc;

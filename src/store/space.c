@@ -41,18 +41,21 @@ static uint64_t bytes_besides(const cairn *store, uint64_t share) {
 }
 
 static uint64_t left_of(uint64_t bytes, uint64_t used) { return bytes - min_u64(bytes, used); }
+uint64_t space_slack(const cairn *store) { return max_u64(SLACK_MIN, 2 * vlog_segment_target(store->log)); }
 
 store_space store_space_get(cairn *store) {
     uint64_t live = vlog_live_bytes(store->log) + atomic_load(&store->stream_bytes),
              pinned = side_table_pinned_bytes(store->side) + vlog_backup_pinned(store->log);
     double amp = space_amp(store, live);
-    uint64_t slack = max_u64(SLACK_MIN, 2 * vlog_segment_target(store->log));
+    uint64_t slack = space_slack(store);
     uint64_t share = (uint64_t)((amp - 1) * (double)(live + pinned));
     share -= bytes_besides(store, share);
-    store_space s = {
-        .garbage = left_of(dead_bytes(store), pinned), .start = share * 5 / 8 + slack / 8, .bound = share + slack};
+    uint64_t reserve = min_u64(atomic_load(&store->reserve.size), slack / 4);
+    store_space s = {.garbage = left_of(dead_bytes(store), pinned),
+                     .start = share * 5 / 8 + slack / 8,
+                     .bound = share + slack - reserve};
     /* Half of the slack is for what is being copied and for what waits to be removed. */
-    uint64_t limit = share + slack / 2, copied = atomic_load(&store->copied_bytes);
+    uint64_t limit = share + slack / 2 - reserve, copied = atomic_load(&store->copied_bytes);
     uint64_t copying = vlog_output_under_way(store->log);
     uint64_t waited_for = left_of(s.garbage, atomic_load(&store->vain_garbage));
     s.narrow = (limit - s.start) / 3;

@@ -4,6 +4,7 @@
  *   backup_lock       one backup at a time
  *   compact_lock      one compaction at a time; guards what waits to be reclaimed, and who removes segments
  *   checkpoint_lock   one checkpoint at a time; guards `checkpoint` and what the newest one covers
+ *   reserve.lock      the file of the reserve; who waits for its last user holds none of those below it
  *   stripes           of the hash index: around look-up, append and index change of one key, or of all keys of a batch
  *   batches_lock      the list of batches under way
  *   the value log's   see vlog/log.h
@@ -58,6 +59,19 @@ typedef struct store_upkeep {
     _Atomic uint64_t unsynced_ns; /* monotonic time of the oldest unsynced put; 0: none. Only without threads */
 } store_upkeep;
 
+/* See reserve.c. */
+typedef struct store_reserve {
+    os_mutex lock;
+    os_cond unused;                         /* lock: `users` became 0 */
+    os_file *file;                          /* lock; NULL: not opened yet */
+    _Atomic uint64_t size;                  /* written under lock: what it has */
+    unsigned users;                         /* lock: calls that were given some of it and are not done */
+    atomic_bool whole;                      /* written under lock */
+    _Atomic uint64_t due_at;                /* likewise: appended bytes at the next look whether it is enough */
+    _Atomic uint64_t room_seen;             /* store->rooms_gained, when a value file last found the disk full */
+    _Atomic uint64_t vain_garbage, vain_ns; /* garbage and time when a round of compaction last gained nothing */
+} store_reserve;
+
 /* A batch whose parts may be in the log and whose COMMIT is not: no checkpoint may begin behind it. */
 typedef struct batch_under_way {
     uint64_t first_place;
@@ -104,6 +118,7 @@ struct cairn {
     _Atomic uint64_t vain_garbage;    /* ... and what there was then: something holds it, so no writer waits for it */
     _Atomic uint64_t copied_bytes;    /* whose originals wait to be removed */
     _Atomic uint64_t space_looked_at; /* garbage when the compactor was last told, or found nothing to do */
+    _Atomic uint64_t rooms_gained;    /* written under compact_lock: compactions that gained something */
 
     os_mutex checkpoint_lock;            /* also held while the newest one is copied for a backup */
     checkpoint *checkpoint;              /* checkpoint_lock; NULL once it must not be used any more */
@@ -111,6 +126,7 @@ struct cairn {
     _Atomic uint64_t covered_place;      /* replay would begin here */
     _Atomic uint64_t covered_bytes;      /* appended bytes at that moment, minus what was replayed at open */
     _Atomic uint64_t checkpoint_time_ms; /* 0: there is none */
+    _Atomic uint64_t checkpoint_data;    /* size of CHECKPOINT.DATA */
 
     os_mutex streams_lock;
     struct dead_stream *dead_streams; /* streams_lock: value files that nothing names any more */
@@ -119,6 +135,7 @@ struct cairn {
     _Atomic uint64_t streams, stream_bytes, dead_stream_bytes;
 
     store_upkeep upkeep;
+    store_reserve reserve;
 };
 
 /* For tests: the same as cairn_open on another operating system, with hashes masked so that keys collide. */
@@ -356,6 +373,40 @@ void store_reclaim_release(cairn *store); /* at the end */
 /* Gives back what needs no copy, and compacts until there is no more garbage than the bound of the space allows, at a
  * gentle pace. For the store's own thread. false: more is left than should be. */
 bool store_compact_in_background(cairn *store);
+/* One round, for a call that found the disk full: waits for the one that is under way, if there is one. Whether it
+ * gained anything. No lock held, outside of the epoch. */
+bool store_compact_for_room(cairn *store);
+
+/* ---- reserve.c: space that is kept for what must go on when the disk is full ---- */
+
+void store_reserve_init(cairn *store);
+void store_reserve_release(cairn *store);
+void store_reserve_drop(os_dir *dir); /* for an open that has no room */
+
+/* Before a value takes space: makes the reserve whole, or CAIRN_FULL. Waits for those who use it; of locks the caller
+ * holds compact_lock at most, and it is outside of the epoch. */
+int store_reserve_keep(cairn *store, cairn_error *error);
+bool store_reserve_is_whole(const cairn *store);
+/* Gives most of it back, until the next value. */
+void store_reserve_lessen(cairn *store);
+/* What compaction and deletions leave for a checkpoint and for what seals and lists segments. */
+uint64_t store_reserve_floor(cairn *store);
+/* Gives all of it to something that must not fail for want of space; false: there is nothing left. *using, false at
+ * first, is for store_reserve_done, before which no put goes on. */
+bool store_reserve_give(cairn *store, bool *using);
+void store_reserve_done(cairn *store, bool *using);
+
+/* What a call that was refused with CAIRN_FULL may do about it; store_reserve_done(&relief.using) ends it. */
+typedef struct store_relief {
+    bool deletes; /* and puts nothing: the reserve is there for it */
+    bool using;
+    unsigned rounds;
+    uint64_t seen; /* store->rooms_gained at the last try */
+} store_relief;
+/* Whether it is worth another try. No lock held, outside of the epoch. */
+bool store_relieve(cairn *store, store_relief *relief, const cairn_error *why);
+/* The same for a value, without limit. */
+bool store_make_room(cairn *store);
 
 /* ---- space.c ---- */
 

@@ -88,6 +88,22 @@ static int apply_once(cairn *store, vlog_record *r, const cairn_put_options *o, 
     return rc;
 }
 
+/* Tries again as long as space can be made. */
+static int apply_with_relief(cairn *store, vlog_record *r, const cairn_put_options *o, uint64_t stream_file_size,
+                             cached_value *value, vlog_appended *appended, cairn_error *error) {
+    store_relief relief = {.deletes = r->type == RECORD_DELETE};
+    cairn_error why;
+    int rc;
+    do {
+        r->flags = 0;
+        rc = relief.deletes ? CAIRN_OK : store_reserve_keep(store, &why);
+        if (rc == CAIRN_OK) rc = apply_once(store, r, o, stream_file_size, value, appended, &why);
+    } while (rc == CAIRN_FULL && store_relieve(store, &relief, &why));
+    store_reserve_done(store, &relief.using);
+    if (rc != CAIRN_OK && error != NULL) *error = why;
+    return rc;
+}
+
 int store_apply(cairn *store, vlog_record *r, const void *key, size_t key_size, const cairn_put_options *o,
                 uint64_t stream_file_size, cached_value *value, cairn_error *error) {
     vlog_appended appended;
@@ -95,11 +111,7 @@ int store_apply(cairn *store, vlog_record *r, const void *key, size_t key_size, 
     r->key_size = (uint32_t)key_size;
     r->hash = store_hash(store, key, key_size);
     r->expires_at_ms = store_expiry_of(store, o->ttl_ms);
-    int rc = apply_once(store, r, o, stream_file_size, value, &appended, error);
-    if (rc == CAIRN_FULL && store_expire(store, SIZE_MAX) > 0) { /* what expired may have been over the quota */
-        r->flags = 0;
-        rc = apply_once(store, r, o, stream_file_size, value, &appended, error);
-    }
+    int rc = apply_with_relief(store, r, o, stream_file_size, value, &appended, error);
     if (rc != CAIRN_OK) {
         if (value != NULL) value_cache_discard(value);
         return rc;

@@ -22,13 +22,22 @@ struct cairn_writer {
     cairn_error error;  /* and what it said */
 };
 
-static int open_file(cairn *store, value_writer **file, cairn_error *error) {
+static int open_once(cairn *store, value_writer **file, cairn_error *error) {
     uint64_t id;
-    int rc = vlog_new_file_id(store->log, &id, error);
-    if (rc != CAIRN_OK) return rc;
     pack_options packing;
+    int rc = store_reserve_keep(store, error);
+    if (rc == CAIRN_OK) rc = vlog_new_file_id(store->log, &id, error);
+    if (rc != CAIRN_OK) return rc;
     return value_writer_open(file, vlog_value_env(store->log), id, VALUE_TABLE_MEMORY_MAX,
                              vlog_file_packing(store->log, &packing), error);
+}
+
+static int open_file(cairn *store, value_writer **file, cairn_error *error) {
+    int rc = open_once(store, file, error);
+    while (rc == CAIRN_FULL && store_make_room(store)) {
+        rc = open_once(store, file, error);
+    }
+    return rc;
 }
 
 /* Rule 12: when it was a sync that failed, the handle writes nothing more. */

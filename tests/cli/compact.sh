@@ -8,7 +8,7 @@ fill() { # fill DIR COUNT SIZE: files of random bytes, named by number
     mkdir -p "$1"
     head -c $(($2 * $3)) /dev/urandom | split -a 4 --numeric-suffixes=1 -b "$3" - "$1/"
 }
-taken() { du -s -B1 "$store" | cut -f1; }
+taken() { du -s -B1 --exclude=RESERVE "$store" | cut -f1; } # the reserve follows the index, not what is garbage
 number() { # number NAME: the value of a member of the object in $out
     sed -nE "s/.*\"$1\":([0-9.]+).*/\1/p" "$out"
 }

@@ -123,6 +123,7 @@ static int fenced_file_write(os_file *file, const struct iovec *iov, int count, 
     return FENCED(real->file_write(file, iov, count, offset));
 }
 static int fenced_file_truncate(os_file *file, uint64_t size) { return FENCED(real->file_truncate(file, size)); }
+static int fenced_file_allocate(os_file *file, uint64_t size) { return FENCED(real->file_allocate(file, size)); }
 static int fenced_file_sync(os_file *file) { return FENCED(real->file_sync(file)); }
 static int fenced_file_map(os_file *file, uint64_t offset, size_t size, const void **data) {
     return is_due() ? -ENOMEM : FENCED(real->file_map(file, offset, size, data));
@@ -139,6 +140,7 @@ static const os fence = {.dir_open = fenced_dir_open,
                          .file_close = fenced_file_close,
                          .file_write = fenced_file_write,
                          .file_truncate = fenced_file_truncate,
+                         .file_allocate = fenced_file_allocate,
                          .file_sync = fenced_file_sync,
                          .file_map = fenced_file_map};
 

@@ -358,6 +358,28 @@ static void a_cut_file_grows_with_zeros(void **state) {
     os_dir_close(root);
 }
 
+static void an_allocation_takes_space_and_reads_zeros_until_it_is_cut_off(void **state) {
+    os_dir *root = open_root(*state);
+    os_file *file = make_file(root, "f", "text");
+    char found[8], expected[8] = "text";
+    size_t got;
+    assert_int_equal(os_file_allocate(file, 20 * BLOCK), 0);
+    assert_int_equal(info_of(file).size, 20 * BLOCK);
+    assert_true(info_of(file).allocated >= 20 * BLOCK);
+    assert_int_equal(os_file_allocate(file, BLOCK), 0); /* it is longer already */
+    assert_int_equal(info_of(file).size, 20 * BLOCK);
+    assert_int_equal(os_file_read(file, found, sizeof found, 0, &got), 0);
+    assert_memory_equal(found, expected, sizeof found);
+    memset(expected, 0, sizeof expected);
+    assert_int_equal(os_file_read(file, found, sizeof found, 19 * BLOCK, &got), 0);
+    assert_memory_equal(found, expected, sizeof found);
+    assert_int_equal(os_file_truncate(file, BLOCK), 0);
+    assert_true(info_of(file).allocated < 20 * BLOCK);
+    assert_true(os_file_allocate(file, UINT64_MAX) < 0);
+    os_file_close(file);
+    os_dir_close(root);
+}
+
 static void a_punched_range_reads_zeros_and_gives_blocks_back(void **state) {
     os_dir *root = open_root(*state);
     os_file *file = make_file(root, "f", "");
@@ -390,6 +412,7 @@ static void a_read_only_handle_does_not_write(void **state) {
     assert_int_equal(os_file_open(root, "f", OS_READ_ONLY, &file), 0);
     assert_true(os_file_write(file, "x", 1, 0) < 0);
     assert_true(os_file_truncate(file, 0) < 0);
+    assert_true(os_file_allocate(file, 100) < 0);
     assert_true(os_file_punch(file, 0, 1) < 0);
     assert_text(file, "text");
     os_file_close(file);
@@ -582,6 +605,7 @@ int os_promises_run(const char *group, CMFixtureFunction setup, CMFixtureFunctio
         PROMISE(a_read_is_short_only_at_the_end),
         PROMISE(a_write_takes_all_its_pieces_and_leaves_zeros_before_it),
         PROMISE(a_cut_file_grows_with_zeros),
+        PROMISE(an_allocation_takes_space_and_reads_zeros_until_it_is_cut_off),
         PROMISE(a_punched_range_reads_zeros_and_gives_blocks_back),
         PROMISE(a_read_only_handle_does_not_write),
         PROMISE(ranges_beyond_the_largest_offset_are_refused),

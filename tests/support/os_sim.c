@@ -305,6 +305,7 @@ void sim_os_table(os *table) {
         .file_readv = sim_call_readv,
         .file_write = sim_call_write,
         .file_truncate = sim_call_truncate,
+        .file_allocate = sim_call_allocate,
         .file_sync = sim_call_sync,
         .file_flush = sim_call_flush,
         .file_punch = sim_call_punch,

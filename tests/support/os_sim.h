@@ -6,7 +6,8 @@
  *  - a write, or punch, is taken 512-byte sector by sector: a sector holds what it held in memory at some moment since
  *    the last sync (writes to one sector in order, different sectors in any order). A sector that the file did not have
  *    before holds zeros or stale bytes when it was not written back. A size may be old, new or in between.
- *  - a truncation is applied or not, independently of the data.
+ *  - a truncation is applied or not, independently of the data. So is what file_allocate does to the size; its blocks
+ *    are given back.
  *  - a name operation is applied or not, but never before an earlier one on the same name; a rename is one step.
  *  - a failed file sync marks what was pending as clean: reads see it, but it never becomes durable unless it is
  *    written again, whatever a later sync returns. (A failed directory sync leaves the names pending: file systems

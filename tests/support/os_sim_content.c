@@ -167,6 +167,18 @@ void content_write(sim_content **slot, const void *bytes, size_t size, uint64_t 
     (*slot)->size = max_u64((*slot)->size, offset + size);
 }
 
+void content_allocate(sim_content **slot, uint64_t size) {
+    static sim_page zeros = {.refs = 1}; /* never freed */
+    sim_content *c = writable(slot);
+    grow_table(c, (size_t)(round_up(size, SIM_PAGE) / SIM_PAGE));
+    for (size_t i = (size_t)(c->size / SIM_PAGE); i * SIM_PAGE < size; i++) {
+        if (c->page[i] != NULL) continue;
+        c->page[i] = page_ref(&zeros);
+        c->allocated++;
+    }
+    c->size = max_u64(c->size, size);
+}
+
 void content_zero(sim_content **slot, uint64_t offset, uint64_t size) {
     sim_content *c = writable(slot);
     uint64_t end = min_u64(offset + size, c->count * SIM_PAGE);

@@ -40,6 +40,7 @@ void content_assign(sim_content **slot, sim_content *c); /* drops the old one, t
 size_t content_read(const sim_content *c, void *buf, size_t size, uint64_t offset);
 void content_write(sim_content **slot, const void *bytes, size_t size, uint64_t offset); /* size grows as needed */
 void content_truncate(sim_content **slot, uint64_t size); /* or grow with a hole; zeroes all that is behind size */
+void content_allocate(sim_content **slot, uint64_t size); /* grows with pages that are there, and alike */
 void content_zero(sim_content **slot, uint64_t offset, uint64_t size); /* whole pages become holes; size stays */
 /* Pages that a write of this range would allocate. */
 size_t content_missing_pages(const sim_content *c, uint64_t offset, uint64_t size);

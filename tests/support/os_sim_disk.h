@@ -184,6 +184,7 @@ int sim_call_readv(os_file *base, const struct iovec *iov, int count, uint64_t o
 int sim_call_read(os_file *base, void *buf, size_t size, uint64_t offset, size_t *got);
 int sim_call_write(os_file *base, const struct iovec *iov, int count, uint64_t offset);
 int sim_call_truncate(os_file *base, uint64_t size);
+int sim_call_allocate(os_file *base, uint64_t size);
 int sim_call_sync(os_file *base);
 int sim_call_flush(os_file *base, uint64_t offset, uint64_t size);
 int sim_call_punch(os_file *base, uint64_t offset, uint64_t size);

@@ -195,6 +195,25 @@ int sim_call_truncate(os_file *base, uint64_t size) {
     return call_leave(&c, 0);
 }
 
+/* The size is pending like that of a truncation; that the blocks are there does not survive a crash. */
+int sim_call_allocate(os_file *base, uint64_t size) {
+    const sim_file_handle *h = (sim_file_handle *)base;
+    sim_disk *d = disk_of_file(base);
+    sim_file *f = h->file;
+    if (h->read_only) return -EBADF;
+    if (size > SIM_FILE_SIZE_MAX) return -EFBIG;
+    call c;
+    int rc = call_enter(&c, d, SIM_WRITE, h->name, size, 0);
+    uint64_t from = f->now->size;
+    if (rc != 0 || size <= from) return call_leave(&c, rc);
+    uint64_t room = bytes_with_room(d, f->now, from, size - from);
+    size_t before = f->now->allocated;
+    content_allocate(&f->now, from + room);
+    disk_file_space(d, f, before);
+    disk_file_pend(f, pending_new(PENDING_TRUNCATE, from + room, 0, 0));
+    return call_leave(&c, room == size - from ? 0 : -ENOSPC);
+}
+
 int sim_call_punch(os_file *base, uint64_t offset, uint64_t size) {
     const sim_file_handle *h = (sim_file_handle *)base;
     sim_disk *d = disk_of_file(base);

@@ -118,11 +118,11 @@ static bool check_names(sim_disk *disk, uint64_t streams, finding *f) {
     size_t listed = manifest_size < 128 ? 0 : (manifest_size - 128) / 96; /* vlog/FORMAT.md, "Manifest" */
     free(manifest_bytes);
     for (size_t i = 0; i < count; i++) {
-        static const char *const fixed[] = {"CAIRN", "MANIFEST", "CHECKPOINT", "CHECKPOINT.DATA"};
+        static const char *const fixed[] = {"CAIRN", "MANIFEST", "CHECKPOINT", "CHECKPOINT.DATA", "RESERVE"};
         uint64_t id;
         char suffix[4];
         bool known = false;
-        for (size_t k = 0; k < 4; k++)
+        for (size_t k = 0; k < sizeof fixed / sizeof fixed[0]; k++)
             known = known || strcmp(names[i], fixed[k]) == 0;
         if (known) continue;
         if (!file_name_parse(names[i], &id, suffix)) return finding_note(f, "left over: %s", names[i]);
