@@ -25,6 +25,7 @@
 #include <sys/uio.h>
 
 #define OS_PIECES_MAX 64 /* of one scattered read or write */
+#define OS_PATH_SIZE 64
 
 typedef struct os os;
 typedef struct os_dir os_dir;
@@ -57,8 +58,11 @@ struct os {
     /* Advisory, for the handle's life, refused within one process too: -EWOULDBLOCK. */
     int (*dir_lock)(os_dir *dir, bool exclusive);
     int (*dir_sync)(os_dir *dir);
-    int (*dir_list)(os_dir *dir, os_dir_visit visit, void *ctx);  /* every name but . and ..; visit may unlink */
-    int (*dir_free_bytes)(os_dir *dir, uint64_t *bytes);          /* that an unprivileged writer may still allocate */
+    int (*dir_list)(os_dir *dir, os_dir_visit visit, void *ctx); /* every name but . and ..; visit may unlink */
+    int (*dir_free_bytes)(os_dir *dir, uint64_t *bytes);         /* that an unprivileged writer may still allocate */
+    /* For a library that takes none of these handles: a path that leads to this very directory, in this process, while
+     * the handle is open. -EOPNOTSUPP where there is none. */
+    int (*dir_path)(os_dir *dir, char path[OS_PATH_SIZE]);
     int (*rename)(os_dir *dir, const char *from, const char *to); /* replaces `to` */
     int (*unlink)(os_dir *dir, const char *name);
     /* A second name for a file, in the same or another directory of the same table: -EEXIST; -EXDEV, -EPERM, -EMLINK or
@@ -129,6 +133,7 @@ static inline int os_dir_lock(os_dir *dir, bool exclusive) { return dir->os->dir
 static inline int os_dir_sync(os_dir *dir) { return dir->os->dir_sync(dir); }
 static inline int os_dir_list(os_dir *dir, os_dir_visit visit, void *ctx) { return dir->os->dir_list(dir, visit, ctx); }
 static inline int os_dir_free_bytes(os_dir *dir, uint64_t *bytes) { return dir->os->dir_free_bytes(dir, bytes); }
+static inline int os_dir_path(os_dir *dir, char path[OS_PATH_SIZE]) { return dir->os->dir_path(dir, path); }
 static inline int os_rename(os_dir *dir, const char *from, const char *to) { return dir->os->rename(dir, from, to); }
 static inline int os_unlink(os_dir *dir, const char *name) { return dir->os->unlink(dir, name); }
 static inline int os_link(os_dir *from, const char *name, os_dir *to, const char *to_name) {

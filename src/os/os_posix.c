@@ -43,6 +43,7 @@ os *os_posix(void) {
         .dir_sync = posix_dir_sync,
         .dir_list = posix_dir_list,
         .dir_free_bytes = posix_dir_free_bytes,
+        .dir_path = posix_dir_path,
         .rename = posix_rename,
         .unlink = posix_unlink,
         .link = posix_link,

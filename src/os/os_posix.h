@@ -25,6 +25,7 @@ int posix_dir_lock(os_dir *dir, bool exclusive);
 int posix_dir_sync(os_dir *dir);
 int posix_dir_list(os_dir *dir, os_dir_visit visit, void *ctx);
 int posix_dir_free_bytes(os_dir *dir, uint64_t *bytes);
+int posix_dir_path(os_dir *dir, char path[OS_PATH_SIZE]);
 int posix_rename(os_dir *dir, const char *from, const char *to);
 int posix_unlink(os_dir *dir, const char *name);
 int posix_link(os_dir *from, const char *name, os_dir *to, const char *to_name);

@@ -121,6 +121,11 @@ int posix_dir_free_bytes(os_dir *base, uint64_t *bytes) {
     return 0;
 }
 
+int posix_dir_path(os_dir *base, char path[OS_PATH_SIZE]) {
+    CHECK(snprintf(path, OS_PATH_SIZE, "/proc/self/fd/%d", ((posix_dir *)base)->fd) < OS_PATH_SIZE);
+    return access(path, F_OK) == 0 ? 0 : -EOPNOTSUPP;
+}
+
 int posix_rename(os_dir *base, const char *from, const char *to) {
     if (!posix_name_ok(from) || !posix_name_ok(to)) return -EINVAL;
     int fd = ((posix_dir *)base)->fd;

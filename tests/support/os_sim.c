@@ -218,6 +218,11 @@ static int sim_dir_free_bytes(os_dir *base, uint64_t *bytes) {
     return call_leave(&c, 0);
 }
 
+static int sim_dir_path(os_dir *base, char path[OS_PATH_SIZE]) {
+    (void)base, (void)path;
+    return -EOPNOTSUPP;
+}
+
 static int sim_rename(os_dir *base, const char *from, const char *to) {
     sim_disk *d = disk_of_dir(base);
     sim_dir *dir = ((sim_dir_handle *)base)->dir;
@@ -295,6 +300,7 @@ void sim_os_table(os *table) {
         .dir_sync = sim_dir_sync,
         .dir_list = sim_dir_list,
         .dir_free_bytes = sim_dir_free_bytes,
+        .dir_path = sim_dir_path,
         .rename = sim_rename,
         .unlink = sim_unlink,
         .link = sim_link,

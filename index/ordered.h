@@ -1,0 +1,112 @@
+/* The ordered index: the set of a store's keys in memcmp order, the shorter first, in one LMDB file. It holds no values
+ * and no locations, so that overwrites and moves never touch it. Like a checkpoint it is derived from the log: a file
+ * that is missing or doubtful is built anew. Format: index/FORMAT.md.
+ *
+ * Invariants:
+ *  1. What ORDERED holds is what some commit left, and every commit is synced before it counts: after a crash too.
+ *  2. Its place says how much of the value log it has absorbed: every change before that place is in it. Changes behind
+ *     the place may be in it as well, when a large batch was cut off; absorbing is idempotent, so that absorbing from
+ *     the place on makes it right.
+ *  3. ORDERED.NEW, an index being built, counts for nothing. It is renamed to ORDERED when all of it is synced.
+ *  4. No LMDB read transaction outlives one call, so that the file holds on to nothing for a walk that rests.
+ *
+ * Who excludes whom: the caller holds the lock on the store's directory, exclusively unless the index is opened
+ * read-only; LMDB's own lock is not relied on between processes. Within the process every call is thread-safe but for
+ * a cursor and a build, which one thread at a time uses, and ordered_close, which comes after everything else.
+ *
+ * Locks: `writing` is held through an absorb. `gate` is held for moments, and under `writing` only when both are held:
+ * it counts those inside a read transaction, and growing the map, which needs that there is none, waits for them and
+ * makes newcomers wait. Inside the gate nobody waits for anything else. The caller may hold locks of its own.
+ *
+ * Built without LMDB (CAIRN_ORDERED=OFF) ordered_open and ordered_build_begin say CAIRN_UNSUPPORTED.
+ */
+#ifndef CAIRN_INDEX_ORDERED_H
+#define CAIRN_INDEX_ORDERED_H
+
+#include "include/cairn.h"
+#include "src/os/os.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define ORDERED_NAME "ORDERED"
+#define ORDERED_NEW_NAME "ORDERED.NEW"
+#define ORDERED_LOCK_NAME "ORDERED-lock" /* LMDB's; without meaning while nobody has the index open */
+
+#define ORDERED_KEY_MAX 65536u
+#define ORDERED_BATCH_KEYS 256u
+#define ORDERED_BATCH_BYTES 65536u
+
+typedef struct ordered ordered;
+
+typedef struct ordered_options {
+    uint8_t store_id[16]; /* an index of another store is refused */
+    bool read_only;       /* writes nothing at all, and makes no lock file */
+    uint64_t map_bytes;   /* of address space, to begin with; 0: a good size. It grows by itself. */
+} ordered_options;
+
+/* CAIRN_OK. CAIRN_NOT_FOUND: there is no such file. CAIRN_CORRUPT: it is damaged, cut short or another store's, and
+ * should be built anew; nothing was mapped unless its head was plausible. CAIRN_UNSUPPORTED: of a newer format, or the
+ * directory has no path for LMDB, or built without it. The directory stays open as long as the index. */
+int ordered_open(ordered **out, os_dir *dir, const ordered_options *options, cairn_error *error);
+void ordered_close(ordered *o); /* NULL: nothing */
+/* Removes every file of an index that nobody has open, durably. None there: CAIRN_OK. */
+int ordered_drop(os_dir *dir, cairn_error *error);
+
+uint64_t ordered_keys(ordered *o);
+uint64_t ordered_place(ordered *o);
+uint64_t ordered_bytes(ordered *o); /* length of the file; 0 when it cannot be asked */
+
+typedef struct ordered_change {
+    const void *key; /* 1 byte to ORDERED_KEY_MAX */
+    size_t size;
+    bool erase;
+} ordered_change;
+
+/* Inserts and erases, in this order, and sets the place, durably at return. Inserting what is there and erasing what is
+ * not there does nothing. Many changes take several commits, of which the last one sets the place: see invariant 2.
+ * A failure may leave the earlier commits done. CAIRN_READ_ONLY; CAIRN_FULL and CAIRN_NO_MEMORY may be tried again;
+ * CAIRN_FAILED follows every other failure until the index is opened again. */
+int ordered_absorb(ordered *o, const ordered_change *changes, size_t count, uint64_t place, cairn_error *error);
+
+/* ---- Building ---- */
+
+typedef struct ordered_build ordered_build;
+
+/* Removes what an earlier build left. */
+int ordered_build_begin(ordered_build **out, os_dir *dir, const ordered_options *options, cairn_error *error);
+/* In any order, repetitions too; ascending order is fastest. After a failure only ordered_build_abort. */
+int ordered_build_add(ordered_build *b, const void *key, size_t size, cairn_error *error);
+/* Durably puts the new index in the place of the old one, which nobody has open. Frees `b` whatever it returns; after a
+ * failure the old index is there, or the new one whole. */
+int ordered_build_finish(ordered_build *b, uint64_t place, cairn_error *error);
+void ordered_build_abort(ordered_build *b);
+
+/* ---- Walking ---- */
+
+typedef struct ordered_cursor ordered_cursor;
+
+/* All of it together holds. A bound that is NULL is none, one of size 0 is the empty key. Bounds and prefix may be
+ * longer than any key. */
+typedef struct ordered_range {
+    const void *lower, *upper, *prefix;
+    size_t lower_size, upper_size, prefix_size;
+    bool lower_exclusive, upper_exclusive;
+    bool reverse;
+} ordered_range;
+
+typedef struct ordered_key {
+    const void *bytes;
+    size_t size;
+} ordered_key;
+
+/* Copies the range. CAIRN_OK or CAIRN_NO_MEMORY. The index outlives the cursor. */
+int ordered_cursor_open(ordered_cursor **out, ordered *o, const ordered_range *range, cairn_error *error);
+/* The next keys, in order and each once: at least one, at most `max` (at least 1), ORDERED_BATCH_KEYS, or what makes
+ * ORDERED_BATCH_BYTES full. They stay until the next call. CAIRN_DONE: no more. Each call sees what has been absorbed
+ * when it is made, behind the last key that the call before gave. After a failure it can be called again. */
+int ordered_next(ordered_cursor *c, size_t max, const ordered_key **keys, size_t *count, cairn_error *error);
+void ordered_cursor_close(ordered_cursor *c); /* NULL: nothing */
+
+#endif

@@ -1,0 +1,111 @@
+/* What LMDB believes without looking, and a wrong bit of which would end the process. Layout: index/FORMAT.md. */
+#include "index/ordered_env.h"
+#include "src/base/check.h"
+#include "src/base/codec.h"
+#include "src/base/status.h"
+
+#include <string.h>
+
+#define LMDB_MAGIC 0xBEEFC0DEu
+#define LMDB_DATA_VERSION 1u
+#define PAGE_HEAD 16u
+#define PAGE_BRANCH 1u
+#define PAGE_LEAF 2u
+#define PAGE_META 8u
+#define META_BYTES 152u /* with the page's head */
+#define ROOT_NONE UINT64_MAX
+#define DEPTH_MAX 32u
+#define INTEGER_KEYS 8u
+
+typedef struct lmdb_tree {
+    unsigned flags, depth;
+    uint64_t branches, leaves, overflow, entries, root;
+} lmdb_tree;
+
+typedef struct lmdb_meta {
+    uint64_t page_bytes, map_bytes, last_page, transaction;
+    lmdb_tree free, main;
+} lmdb_meta;
+
+static int damaged(cairn_error *error, const char *what) {
+    return status_set(error, CAIRN_CORRUPT, "the ordered index is damaged: %s", what);
+}
+
+static int read_at(os_file *file, void *bytes, size_t size, uint64_t offset, cairn_error *error) {
+    size_t got;
+    int rc = os_file_read(file, bytes, size, offset, &got);
+    if (rc != 0) return status_os(error, rc, "cannot read the ordered index");
+    return got == size ? CAIRN_OK : damaged(error, "it ends too early");
+}
+
+static lmdb_tree tree_get(const uint8_t *p) {
+    return (lmdb_tree){.flags = le16_get(p + 4),
+                       .depth = le16_get(p + 6),
+                       .branches = le64_get(p + 8),
+                       .leaves = le64_get(p + 16),
+                       .overflow = le64_get(p + 24),
+                       .entries = le64_get(p + 32),
+                       .root = le64_get(p + 40)};
+}
+
+static bool meta_get(lmdb_meta *m, const uint8_t p[META_BYTES], uint64_t page) {
+    *m = (lmdb_meta){.page_bytes = le32_get(p + 40),
+                     .map_bytes = le64_get(p + 32),
+                     .last_page = le64_get(p + 136),
+                     .transaction = le64_get(p + 144),
+                     .free = tree_get(p + 40),
+                     .main = tree_get(p + 88)};
+    return le64_get(p) == page && le16_get(p + 10) == PAGE_META && le32_get(p + 16) == LMDB_MAGIC &&
+           le32_get(p + 20) == LMDB_DATA_VERSION && le64_get(p + 24) == 0;
+}
+
+static bool tree_is_plausible(const lmdb_tree *t, uint64_t last_page, unsigned flags) {
+    if ((t->flags & 0xff) != flags) return false;
+    if (t->root == ROOT_NONE) return t->depth == 0 && t->branches == 0 && t->leaves == 0 && t->entries == 0;
+    return t->root >= 2 && t->root <= last_page && t->depth >= 1 && t->depth <= DEPTH_MAX && t->entries > 0 &&
+           t->leaves >= 1 && t->leaves <= last_page && t->branches <= last_page && t->overflow <= last_page &&
+           (t->depth == 1) == (t->branches == 0);
+}
+
+static bool meta_is_plausible(const lmdb_meta *m, unsigned page, uint64_t file_bytes) {
+    uint64_t end;
+    if (m->page_bytes < 512 || m->page_bytes > 32768 || (m->page_bytes & (m->page_bytes - 1)) != 0) return false;
+    if (m->last_page < 1 || m->last_page == UINT64_MAX) return false;
+    if (mul_overflows(m->last_page + 1, m->page_bytes, &end) || end > file_bytes || end > m->map_bytes) return false;
+    if (m->transaction != 0 && m->transaction % 2 != page) return false;
+    return tree_is_plausible(&m->free, m->last_page, INTEGER_KEYS) && tree_is_plausible(&m->main, m->last_page, 0);
+}
+
+static int check_root(os_file *file, const lmdb_meta *m, const lmdb_tree *t, cairn_error *error) {
+    uint8_t p[PAGE_HEAD];
+    if (t->root == ROOT_NONE) return CAIRN_OK;
+    int code = read_at(file, p, sizeof p, t->root * m->page_bytes, error);
+    if (code != CAIRN_OK) return code;
+    unsigned lower = le16_get(p + 12), upper = le16_get(p + 14);
+    bool fits = le64_get(p) == t->root && le16_get(p + 10) == (t->depth == 1 ? PAGE_LEAF : PAGE_BRANCH) &&
+                lower > PAGE_HEAD && lower <= upper && upper <= m->page_bytes;
+    if (fits && t->depth == 1) fits = (lower - PAGE_HEAD) / 2 == t->entries;
+    return fits ? CAIRN_OK : damaged(error, "the root of a tree is none");
+}
+
+int ordered_head_check(os_file *file, cairn_error *error) {
+    os_file_info info;
+    uint8_t bytes[META_BYTES];
+    lmdb_meta metas[2];
+    int rc = os_file_info_get(file, &info);
+    if (rc != 0) return status_os(error, rc, "cannot ask for the length of the ordered index");
+    for (unsigned i = 0; i < 2; i++) {
+        int code = read_at(file, bytes, sizeof bytes, i == 0 ? 0 : metas[0].page_bytes, error);
+        if (code != CAIRN_OK) return code;
+        if (!meta_get(&metas[i], bytes, i) || !meta_is_plausible(&metas[i], i, info.size)) {
+            return damaged(error, "its head makes no sense");
+        }
+    }
+    const lmdb_meta *newest = &metas[metas[1].transaction > metas[0].transaction], *other = &metas[newest == metas];
+    if (metas[0].page_bytes != metas[1].page_bytes || newest->transaction > other->transaction + 1 ||
+        newest->last_page < other->last_page) {
+        return damaged(error, "the two halves of its head do not go together");
+    }
+    int code = check_root(file, newest, &newest->free, error);
+    return code == CAIRN_OK ? check_root(file, newest, &newest->main, error) : code;
+}

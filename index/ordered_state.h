@@ -1,0 +1,26 @@
+/* The opened index, shared by ordered.c and ordered_walk.c. */
+#ifndef CAIRN_INDEX_ORDERED_STATE_H
+#define CAIRN_INDEX_ORDERED_STATE_H
+
+#include "index/ordered.h"
+#include "index/ordered_env.h"
+#include "src/os/os_thread.h"
+
+struct ordered {
+    ordered_env env; /* the map: changed only with `growing` set and nobody inside */
+    bool read_only;
+    os_mutex writing;  /* guards `failed` and is held through an absorb */
+    bool failed;       /* a commit failed for a reason that may be final */
+    os_mutex gate;     /* guards what follows */
+    os_cond gate_open; /* `inside` or `growing` went down */
+    unsigned inside;   /* read transactions */
+    bool growing;
+    bool map_lost;     /* by a growth that failed: LMDB may only be closed */
+    ordered_meta meta; /* as committed; changed under `writing` as well */
+};
+
+/* Inside, a read transaction may be open, and no other one of this thread. CAIRN_OK, or CAIRN_FAILED. */
+int ordered_enter(ordered *o, cairn_error *error);
+void ordered_leave(ordered *o);
+
+#endif

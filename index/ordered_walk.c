@@ -1,0 +1,313 @@
+/* Walking: a cursor seeks anew in each call, behind the last key that it gave. Within a call it goes from key to key
+ * through the levels of the trie. */
+#include "index/ordered_state.h"
+#include "index/ordered_tree.h"
+#include "src/base/status.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- From key to key ---- */
+
+typedef struct walk {
+    const ordered_env *env;
+    MDB_cursor *keys, *tails; /* within a call; that of the level stands on the level's record */
+    bool reverse;
+    unsigned level;
+    uint64_t sets[TREE_LEVELS]; /* of the levels up to this one */
+    size_t size;
+    uint8_t key[ORDERED_KEY_MAX];
+} walk;
+
+static MDB_cursor *cursor_of(const walk *w) { return w->level == 0 ? w->keys : w->tails; }
+
+static bool is_in_set(const walk *w, MDB_val key) {
+    tree_record head;
+    if (w->level == 0) return true;
+    tree_record_make(&head, w->level, w->sets[w->level], NULL, 0);
+    return key.mv_size > head.size && memcmp(key.mv_data, head.bytes, head.size) == 0;
+}
+
+/* Moves the level's cursor; MDB_NOTFOUND when that leaves the level's set. */
+static int move(walk *w, MDB_cursor_op op, MDB_val *key, MDB_val *value) {
+    int rc = mdb_cursor_get(cursor_of(w), key, value, op);
+    return rc == 0 && !is_in_set(w, *key) ? MDB_NOTFOUND : rc;
+}
+
+/* The record before those from `from` on, where the level's cursor was set by MDB_SET_RANGE with result `rc`. */
+static int move_before(walk *w, int rc, MDB_val *key, MDB_val *value) {
+    return move(w, rc == MDB_NOTFOUND ? MDB_LAST : MDB_PREV, key, value);
+}
+
+/* The first record of the level's set, or the last one in reverse. */
+static int move_to_edge(walk *w, MDB_val *key, MDB_val *value) {
+    tree_record r;
+    if (w->level == 0) return move(w, w->reverse ? MDB_LAST : MDB_FIRST, key, value);
+    tree_record_make(&r, w->level, w->sets[w->level] + w->reverse, NULL, 0);
+    *key = tree_record_key(&r);
+    if (!w->reverse) return move(w, MDB_SET_RANGE, key, value);
+    int rc = mdb_cursor_get(w->tails, key, value, MDB_SET_RANGE);
+    return rc == 0 || rc == MDB_NOTFOUND ? move_before(w, rc, key, value) : rc;
+}
+
+/* Takes the chunk of a record into the key, and goes a level down when the key goes on. */
+static int take(walk *w, MDB_val key, MDB_val value, bool *goes_on) {
+    size_t head = tree_level_head(w->level), chunk = tree_level_chunk(w->level), at = tree_level_at(w->level);
+    const uint8_t *bytes = (const uint8_t *)key.mv_data + head;
+    size_t size = key.mv_size - head;
+    *goes_on = false;
+    if (size >= chunk) {
+        if (size != chunk + 1 || bytes[chunk] > 1) return MDB_CORRUPTED;
+        *goes_on = bytes[chunk];
+        size = chunk;
+    }
+    if (size > ORDERED_KEY_MAX - at) return MDB_CORRUPTED;
+    memcpy(w->key + at, bytes, size);
+    w->size = at + size;
+    if (!*goes_on) return 0;
+    if (w->level + 1 == TREE_LEVELS) return MDB_CORRUPTED;
+    int rc = tree_set_get(value, w->sets[w->level], &w->sets[w->level + 1]);
+    if (rc == 0) w->level++;
+    return rc;
+}
+
+/* From a record to the first key in it, or the last one in reverse. */
+static int descend(walk *w, MDB_val key, MDB_val value) {
+    for (;;) {
+        bool goes_on;
+        int rc = take(w, key, value, &goes_on);
+        if (rc != 0 || !goes_on) return rc;
+        rc = move_to_edge(w, &key, &value);
+        if (rc != 0) return rc == MDB_NOTFOUND ? MDB_CORRUPTED : rc;
+    }
+}
+
+/* Back to the record that this level's set hangs on. MDB_NOTFOUND: there is none. */
+static int ascend(walk *w) {
+    tree_record r;
+    MDB_val value;
+    if (w->level == 0) return MDB_NOTFOUND;
+    w->level--;
+    tree_record_make(&r, w->level, w->sets[w->level], w->key + tree_level_at(w->level), tree_level_chunk(w->level) + 1);
+    MDB_val key = tree_record_key(&r);
+    int rc = mdb_cursor_get(cursor_of(w), &key, &value, MDB_SET);
+    return rc == MDB_NOTFOUND ? MDB_CORRUPTED : rc;
+}
+
+/* The next key. MDB_NOTFOUND: that was the last one. */
+static int step(walk *w) {
+    for (;;) {
+        MDB_val key, value;
+        int rc = move(w, w->reverse ? MDB_PREV : MDB_NEXT, &key, &value);
+        if (rc == 0) return descend(w, key, value);
+        if (rc != MDB_NOTFOUND || (rc = ascend(w)) != 0) return rc;
+    }
+}
+
+static int start_at_edge(walk *w) {
+    MDB_val key, value;
+    w->level = 0;
+    int rc = move_to_edge(w, &key, &value);
+    return rc == 0 ? descend(w, key, value) : rc;
+}
+
+/* The first key from the bound on, in the walk's direction. */
+static int start_at(walk *w, const uint8_t *bound, size_t size, bool exclusive) {
+    w->level = 0;
+    for (;;) {
+        tree_record r;
+        MDB_val value;
+        size_t at = tree_level_at(w->level);
+        tree_record_make(&r, w->level, w->sets[w->level], bound + at, size - at);
+        MDB_val key = tree_record_key(&r);
+        if (r.size == 0) { /* the empty key, to which LMDB cannot go, lies before all others */
+            return w->reverse ? MDB_NOTFOUND : start_at_edge(w);
+        }
+        int rc = mdb_cursor_get(cursor_of(w), &key, &value, MDB_SET_RANGE);
+        if (rc != 0 && rc != MDB_NOTFOUND) return rc;
+        if (rc == 0 && key.mv_size == r.size && memcmp(key.mv_data, r.bytes, r.size) == 0) {
+            bool goes_on;
+            if ((rc = take(w, key, value, &goes_on)) != 0) return rc;
+            if (goes_on) continue;
+            return exclusive ? step(w) : 0;
+        }
+        if (w->reverse) {
+            rc = move_before(w, rc, &key, &value);
+        } else if (rc == 0 && !is_in_set(w, key)) {
+            rc = MDB_NOTFOUND;
+        }
+        if (rc == 0) return descend(w, key, value);
+        if (rc != MDB_NOTFOUND || (rc = ascend(w)) != 0) return rc;
+        return step(w);
+    }
+}
+
+/* ---- Ranges ---- */
+
+typedef struct bound {
+    uint8_t *bytes; /* NULL: none */
+    size_t size;
+    bool exclusive;
+} bound;
+
+static int compare(const void *a, size_t a_size, const void *b, size_t b_size) {
+    size_t size = min_u64(a_size, b_size);
+    int order = size > 0 ? memcmp(a, b, size) : 0;
+    return order != 0 ? order : (a_size > b_size) - (a_size < b_size);
+}
+
+static int bound_set(bound *b, const void *bytes, size_t size, bool exclusive) {
+    uint8_t *copy = malloc(size + 1);
+    if (copy == NULL) return CAIRN_NO_MEMORY;
+    if (size > 0) memcpy(copy, bytes, size);
+    free(b->bytes);
+    *b = (bound){copy, size, exclusive};
+    return CAIRN_OK;
+}
+
+/* A bound that is longer than any key lies between two keys that can be. */
+static int lower_set(bound *b, const void *bytes, size_t size, bool exclusive) {
+    return size > ORDERED_KEY_MAX ? bound_set(b, bytes, ORDERED_KEY_MAX, true) : bound_set(b, bytes, size, exclusive);
+}
+static int upper_set(bound *b, const void *bytes, size_t size, bool exclusive) {
+    return size > ORDERED_KEY_MAX ? bound_set(b, bytes, ORDERED_KEY_MAX, false) : bound_set(b, bytes, size, exclusive);
+}
+
+/* The keys with a prefix are those from it on to the first string that is higher and does not begin with it. */
+static int narrow_to_prefix(bound *lower, bound *upper, const uint8_t *prefix, size_t size) {
+    if (lower->bytes == NULL || compare(lower->bytes, lower->size, prefix, size) < 0) {
+        int code = lower_set(lower, prefix, size, false);
+        if (code != CAIRN_OK) return code;
+    }
+    if (size > ORDERED_KEY_MAX) return upper_set(upper, "", 0, true);
+    while (size > 0 && prefix[size - 1] == 0xff)
+        size--;
+    if (size == 0) return CAIRN_OK;
+    bound end = {0};
+    int code = bound_set(&end, prefix, size, true);
+    if (code != CAIRN_OK) return code;
+    end.bytes[size - 1]++;
+    if (upper->bytes != NULL && compare(upper->bytes, upper->size, end.bytes, end.size) < 0) {
+        free(end.bytes);
+        return CAIRN_OK;
+    }
+    free(upper->bytes);
+    *upper = end;
+    return CAIRN_OK;
+}
+
+static bool is_beyond(const bound *b, const walk *w) {
+    if (b->bytes == NULL) return false;
+    int order = compare(w->key, w->size, b->bytes, b->size);
+    if (w->reverse) order = -order;
+    return order > 0 || (order == 0 && b->exclusive);
+}
+
+/* ---- Cursors ---- */
+
+struct ordered_cursor {
+    ordered *index;
+    bound start, end; /* in the walk's direction; `start` becomes the last key given */
+    bool done;
+    walk walk;
+    size_t count, used;
+    ordered_key keys[ORDERED_BATCH_KEYS];
+    uint8_t bytes[ORDERED_BATCH_BYTES + ORDERED_KEY_MAX];
+};
+
+int ordered_cursor_open(ordered_cursor **out, ordered *o, const ordered_range *range, cairn_error *error) {
+    bound lower = {0}, upper = {0};
+    int code = CAIRN_OK;
+    ordered_cursor *c = malloc(sizeof *c);
+    if (c == NULL) goto no_memory;
+    if (range->lower != NULL) code = lower_set(&lower, range->lower, range->lower_size, range->lower_exclusive);
+    if (code == CAIRN_OK && range->upper != NULL) {
+        code = upper_set(&upper, range->upper, range->upper_size, range->upper_exclusive);
+    }
+    if (code == CAIRN_OK && range->prefix != NULL) {
+        code = narrow_to_prefix(&lower, &upper, range->prefix, range->prefix_size);
+    }
+    if (code != CAIRN_OK) goto no_memory;
+    c->index = o;
+    c->done = false;
+    c->count = c->used = 0;
+    c->walk.env = &o->env;
+    c->walk.reverse = range->reverse;
+    c->walk.sets[0] = 0;
+    c->start = range->reverse ? upper : lower;
+    c->end = range->reverse ? lower : upper;
+    *out = c;
+    return CAIRN_OK;
+
+no_memory:
+    free(lower.bytes);
+    free(upper.bytes);
+    free(c);
+    return status_set(error, CAIRN_NO_MEMORY, "no memory for a walk through the ordered index");
+}
+
+void ordered_cursor_close(ordered_cursor *c) {
+    if (c == NULL) return;
+    free(c->start.bytes);
+    free(c->end.bytes);
+    free(c);
+}
+
+static int start(ordered_cursor *c) {
+    if (c->start.bytes == NULL) return start_at_edge(&c->walk);
+    return start_at(&c->walk, c->start.bytes, c->start.size, c->start.exclusive);
+}
+
+static int collect(ordered_cursor *c, size_t max) {
+    walk *w = &c->walk;
+    int rc = start(c);
+    while (rc == 0 && !is_beyond(&c->end, w)) {
+        uint8_t *bytes = c->bytes + c->used;
+        memcpy(bytes, w->key, w->size);
+        c->keys[c->count++] = (ordered_key){bytes, w->size};
+        c->used += w->size;
+        if (c->count == max || c->used >= ORDERED_BATCH_BYTES) return 0;
+        rc = step(w);
+    }
+    return rc == 0 ? MDB_NOTFOUND : rc;
+}
+
+static int collect_in_transaction(ordered_cursor *c, size_t max) {
+    MDB_txn *txn;
+    walk *w = &c->walk;
+    w->keys = w->tails = NULL;
+    int rc = mdb_txn_begin(w->env->env, NULL, MDB_RDONLY, &txn);
+    if (rc != 0) return rc;
+    rc = mdb_cursor_open(txn, w->env->keys, &w->keys);
+    if (rc == 0) rc = mdb_cursor_open(txn, w->env->tails, &w->tails);
+    if (rc == 0) rc = collect(c, max);
+    if (w->tails != NULL) mdb_cursor_close(w->tails);
+    if (w->keys != NULL) mdb_cursor_close(w->keys);
+    mdb_txn_abort(txn);
+    return rc;
+}
+
+/* So that the next call goes on behind the last key. */
+static int move_start(ordered_cursor *c) {
+    const ordered_key *last = &c->keys[c->count - 1];
+    return bound_set(&c->start, last->bytes, last->size, true);
+}
+
+int ordered_next(ordered_cursor *c, size_t max, const ordered_key **keys, size_t *count, cairn_error *error) {
+    CHECK(max > 0);
+    if (c->done) return CAIRN_DONE;
+    int code = ordered_enter(c->index, error);
+    if (code != CAIRN_OK) return code;
+    c->count = c->used = 0;
+    int rc = collect_in_transaction(c, min_u64(max, ORDERED_BATCH_KEYS));
+    ordered_leave(c->index);
+    if (rc != 0 && rc != MDB_NOTFOUND) return ordered_status(error, rc, "cannot walk");
+    if (rc == 0 && move_start(c) != CAIRN_OK) {
+        return status_set(error, CAIRN_NO_MEMORY, "no memory to go on in the ordered index");
+    }
+    c->done = rc == MDB_NOTFOUND;
+    if (c->count == 0) return CAIRN_DONE;
+    *keys = c->keys;
+    *count = c->count;
+    return CAIRN_OK;
+}
