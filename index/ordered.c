@@ -24,6 +24,7 @@ int ordered_open(ordered **out, os_dir *dir, const ordered_options *options, cai
         ordered_env_close(&o->env);
         goto fail;
     }
+    if (!options->read_only) ordered_env_settle(&o->env);
     o->read_only = options->read_only;
     os_mutex_init(&o->writing);
     os_mutex_init(&o->gate);
@@ -106,7 +107,7 @@ static int absorb_commit(ordered *o, const ordered_change *changes, size_t count
             os_mutex_lock(&o->gate);
             o->meta = meta;
             os_mutex_unlock(&o->gate);
-            ordered_env_pad(&o->env);
+            ordered_env_settle(&o->env);
             return CAIRN_OK;
         }
         if (rc != MDB_MAP_FULL) {

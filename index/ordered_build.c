@@ -129,7 +129,7 @@ int ordered_build_finish(ordered_build *b, uint64_t place, cairn_error *error) {
         code = build_commit(b, NULL, 0, error);
     }
     if (code == CAIRN_OK) {
-        ordered_env_pad(&b->env);
+        ordered_env_settle(&b->env);
         int rc = mdb_env_sync(b->env.env, 1);
         if (rc != 0) code = ordered_status(error, rc, "cannot sync it");
     }

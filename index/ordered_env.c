@@ -90,13 +90,14 @@ int ordered_env_grow(ordered_env *e) {
     return mdb_env_set_mapsize(e->env, e->map_bytes);
 }
 
-void ordered_env_pad(const ordered_env *e) {
+void ordered_env_settle(const ordered_env *e) {
     MDB_envinfo head;
     MDB_stat stat;
     os_file_info info;
     if (mdb_env_info(e->env, &head) != 0 || mdb_env_stat(e->env, &stat) != 0) return;
     uint64_t bytes = ((uint64_t)head.me_last_pgno + 1) * stat.ms_psize;
     if (os_file_info_get(e->file, &info) == 0 && info.size < bytes) (void)os_file_truncate(e->file, bytes);
+    ordered_head_seal(e->file);
 }
 
 /* ---- The meta record ---- */

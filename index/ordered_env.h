@@ -29,6 +29,9 @@ typedef struct ordered_meta {
 
 /* Looks at the bytes that LMDB would trust: CAIRN_OK or CAIRN_CORRUPT (or CAIRN_IO). */
 int ordered_head_check(os_file *file, cairn_error *error);
+/* Puts a checksum beside what the last commits wrote into the head. Without it they are good as well, but less is known
+ * about them; so a failure is none. */
+void ordered_head_seal(os_file *file);
 
 /* flags: MDB_RDONLY, MDB_NOLOCK, MDB_NOSYNC, of which MDB_NOSYNC makes the file, anew and empty. CAIRN_NOT_FOUND,
  * CAIRN_CORRUPT, CAIRN_UNSUPPORTED and so on as ordered_open; to be closed only after CAIRN_OK. */
@@ -38,9 +41,10 @@ void ordered_env_close(ordered_env *e);
 
 /* Doubles the map. No transaction is open. After a failure nothing may be done with `e` but closing it. */
 int ordered_env_grow(ordered_env *e);
-/* A page that was taken and given back by one commit is never written, so that the file may end before the last page
+/* After a commit: seals the head, and makes the file as long as it says.
+ * A page that was taken and given back by one commit is never written, so that the file may end before the last page
  * that its head names. LMDB does not mind, but the next opening could not tell this from a file cut short. */
-void ordered_env_pad(const ordered_env *e);
+void ordered_env_settle(const ordered_env *e);
 
 int ordered_meta_load(const ordered_env *e, ordered_meta *meta, cairn_error *error);
 int ordered_meta_store(const ordered_env *e, MDB_txn *txn, const ordered_meta *meta); /* rc */

@@ -1,6 +1,11 @@
-/* What LMDB believes without looking, and a wrong bit of which would end the process. Layout: index/FORMAT.md. */
+/* What LMDB believes without looking, and a wrong bit of which would end the process. Layout: index/FORMAT.md.
+ *
+ * A wrong number of a page may lead to an old version of the right page, so that plausible is not enough. But the seal
+ * comes after the commit: one that lags by the commit that a crash may have left unsealed has to do.
+ */
 #include "index/ordered_env.h"
 #include "src/base/check.h"
+#include "src/base/checksum.h"
 #include "src/base/codec.h"
 #include "src/base/status.h"
 
@@ -13,6 +18,9 @@
 #define PAGE_LEAF 2u
 #define PAGE_META 8u
 #define META_BYTES 152u /* with the page's head */
+#define HEAD_BYTES (SEAL_AT + SEAL_BYTES)
+#define SEAL_AT 256u /* in the page, where LMDB writes nothing */
+#define SEAL_BYTES 16u
 #define ROOT_NONE UINT64_MAX
 #define DEPTH_MAX 32u
 #define INTEGER_KEYS 8u
@@ -48,7 +56,7 @@ static lmdb_tree tree_get(const uint8_t *p) {
                        .root = le64_get(p + 40)};
 }
 
-static bool meta_get(lmdb_meta *m, const uint8_t p[META_BYTES], uint64_t page) {
+static bool meta_get(lmdb_meta *m, const uint8_t p[HEAD_BYTES], uint64_t page) {
     *m = (lmdb_meta){.page_bytes = le32_get(p + 40),
                      .map_bytes = le64_get(p + 32),
                      .last_page = le64_get(p + 136),
@@ -57,6 +65,12 @@ static bool meta_get(lmdb_meta *m, const uint8_t p[META_BYTES], uint64_t page) {
                      .main = tree_get(p + 88)};
     return le64_get(p) == page && le16_get(p + 10) == PAGE_META && le32_get(p + 16) == LMDB_MAGIC &&
            le32_get(p + 20) == LMDB_DATA_VERSION && le64_get(p + 24) == 0;
+}
+
+static bool seal_fits(const uint8_t bytes[HEAD_BYTES], uint64_t transaction) {
+    uint64_t sealed = le64_get(bytes + SEAL_AT);
+    if (sealed == transaction) return le64_get(bytes + SEAL_AT + 8) == checksum(bytes, META_BYTES, 0);
+    return transaction >= 2 && sealed == transaction - 2;
 }
 
 static bool tree_is_plausible(const lmdb_tree *t, uint64_t last_page, unsigned flags) {
@@ -90,14 +104,15 @@ static int check_root(os_file *file, const lmdb_meta *m, const lmdb_tree *t, cai
 
 int ordered_head_check(os_file *file, cairn_error *error) {
     os_file_info info;
-    uint8_t bytes[META_BYTES];
+    uint8_t bytes[HEAD_BYTES];
     lmdb_meta metas[2];
     int rc = os_file_info_get(file, &info);
     if (rc != 0) return status_os(error, rc, "cannot ask for the length of the ordered index");
     for (unsigned i = 0; i < 2; i++) {
         int code = read_at(file, bytes, sizeof bytes, i == 0 ? 0 : metas[0].page_bytes, error);
         if (code != CAIRN_OK) return code;
-        if (!meta_get(&metas[i], bytes, i) || !meta_is_plausible(&metas[i], i, info.size)) {
+        if (!meta_get(&metas[i], bytes, i) || !seal_fits(bytes, metas[i].transaction) ||
+            !meta_is_plausible(&metas[i], i, info.size)) {
             return damaged(error, "its head makes no sense");
         }
     }
@@ -108,4 +123,18 @@ int ordered_head_check(os_file *file, cairn_error *error) {
     }
     int code = check_root(file, newest, &newest->free, error);
     return code == CAIRN_OK ? check_root(file, newest, &newest->main, error) : code;
+}
+
+void ordered_head_seal(os_file *file) {
+    uint8_t bytes[HEAD_BYTES];
+    lmdb_meta meta;
+    uint64_t page_bytes = 0;
+    for (unsigned i = 0; i < 2; i++) {
+        if (read_at(file, bytes, sizeof bytes, i * page_bytes, NULL) != CAIRN_OK || !meta_get(&meta, bytes, i)) return;
+        page_bytes = meta.page_bytes;
+        if (le64_get(bytes + SEAL_AT) == meta.transaction) continue;
+        le64_put(bytes + SEAL_AT, meta.transaction);
+        le64_put(bytes + SEAL_AT + 8, checksum(bytes, META_BYTES, 0));
+        (void)os_file_write(file, bytes + SEAL_AT, SEAL_BYTES, i * page_bytes + SEAL_AT);
+    }
 }
