@@ -172,6 +172,14 @@ static void free_bytes_are_told(void **state) {
     os_dir_close(root);
 }
 
+static void a_directory_has_a_path_or_says_that_it_has_none(void **state) {
+    os_dir *root = open_root(*state);
+    char path[OS_PATH_SIZE];
+    int rc = os_dir_path(root, path);
+    assert_true(rc == -EOPNOTSUPP || (rc == 0 && memchr(path, '\0', OS_PATH_SIZE) != NULL));
+    os_dir_close(root);
+}
+
 /* ---- Names ---- */
 
 static void a_name_is_one_component(void **state) {
@@ -595,6 +603,7 @@ int os_promises_run(const char *group, CMFixtureFunction setup, CMFixtureFunctio
         PROMISE(a_listing_gives_every_name_once_and_can_be_stopped),
         PROMISE(names_may_be_unlinked_while_they_are_listed),
         PROMISE(free_bytes_are_told),
+        PROMISE(a_directory_has_a_path_or_says_that_it_has_none),
         PROMISE(a_name_is_one_component),
         PROMISE(a_file_is_made_only_when_asked_for),
         PROMISE(a_directory_is_not_opened_as_a_file),

@@ -126,6 +126,22 @@ static void files_and_directories_are_private(void **state) {
 
 /* ---- Paths ---- */
 
+static void the_path_of_an_open_directory_follows_it(void **state) {
+    char old_path[128], new_path[128], path[OS_PATH_SIZE], below[OS_PATH_SIZE + 2];
+    os_file *file;
+    path_below(*state, "old", old_path);
+    path_below(*state, "new", new_path);
+    os_dir *dir = open_path(*state, old_path, OS_CREATE);
+    assert_int_equal(os_file_open(dir, "f", OS_CREATE, &file), 0);
+    os_file_close(file);
+    assert_int_equal(os_dir_path(dir, path), 0);
+    assert_int_equal(rename(old_path, new_path), 0);
+    snprintf(below, sizeof below, "%s/f", path);
+    assert_int_equal(access(below, F_OK), 0);
+    os_dir_close(dir);
+    assert_int_equal(access(below, F_OK), -1);
+}
+
 static bool open_relative_paths(void *arg) {
     static const char *const paths[] = {"here", "here/", "./here/there/", ".", "here/..", "/"};
     const os_promises *p = arg;
@@ -369,6 +385,7 @@ int main(void) {
         ON_ROOT(a_symbolic_link_is_not_followed),
         ON_ROOT(a_fifo_or_socket_is_refused_without_waiting),
         ON_ROOT(files_and_directories_are_private),
+        ON_ROOT(the_path_of_an_open_directory_follows_it),
         ON_ROOT(a_relative_path_can_be_made),
         ON_ROOT(the_path_of_a_directory_may_go_through_links),
         ON_ROOT(the_parent_need_not_be_readable),
