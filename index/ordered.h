@@ -67,7 +67,7 @@ typedef struct ordered_change {
 /* Inserts and erases, in this order, and sets the place, durably at return. Inserting what is there and erasing what is
  * not there does nothing. Many changes take several commits, of which the last one sets the place: see invariant 2.
  * A failure may leave the earlier commits done. CAIRN_READ_ONLY; CAIRN_FULL and CAIRN_NO_MEMORY may be tried again;
- * CAIRN_FAILED follows every other failure until the index is opened again. */
+ * CAIRN_FAILED follows every other failure until the index is opened again, and may then be what walks say too. */
 int ordered_absorb(ordered *o, const ordered_change *changes, size_t count, uint64_t place, cairn_error *error);
 
 /* ---- Building ---- */

@@ -55,6 +55,8 @@ static int open_env(ordered_env *e, os_dir *dir, const char *name, unsigned flag
         mdb_env_close(e->env);
         return ordered_status(error, rc, "cannot open it");
     }
+    int fd;
+    if (mdb_env_get_fd(e->env, &fd) == 0) os_close_on_exec(fd); /* LMDB's other ones are */
     return CAIRN_OK;
 }
 

@@ -63,8 +63,9 @@ static bool meta_get(lmdb_meta *m, const uint8_t p[HEAD_BYTES], uint64_t page) {
                      .transaction = le64_get(p + 144),
                      .free = tree_get(p + 40),
                      .main = tree_get(p + 88)};
-    return le64_get(p) == page && le16_get(p + 10) == PAGE_META && le32_get(p + 16) == LMDB_MAGIC &&
-           le32_get(p + 20) == LMDB_DATA_VERSION && le64_get(p + 24) == 0;
+    bool is_power = m->page_bytes >= 512 && m->page_bytes <= 32768 && (m->page_bytes & (m->page_bytes - 1)) == 0;
+    return is_power && m->transaction % 2 == page && le64_get(p) == page && le16_get(p + 10) == PAGE_META &&
+           le32_get(p + 16) == LMDB_MAGIC && le32_get(p + 20) == LMDB_DATA_VERSION && le64_get(p + 24) == 0;
 }
 
 static bool seal_fits(const uint8_t bytes[HEAD_BYTES], uint64_t transaction) {
@@ -81,12 +82,10 @@ static bool tree_is_plausible(const lmdb_tree *t, uint64_t last_page, unsigned f
            (t->depth == 1) == (t->branches == 0);
 }
 
-static bool meta_is_plausible(const lmdb_meta *m, unsigned page, uint64_t file_bytes) {
+static bool meta_is_plausible(const lmdb_meta *m, uint64_t file_bytes) {
     uint64_t end;
-    if (m->page_bytes < 512 || m->page_bytes > 32768 || (m->page_bytes & (m->page_bytes - 1)) != 0) return false;
     if (m->last_page < 1 || m->last_page == UINT64_MAX) return false;
     if (mul_overflows(m->last_page + 1, m->page_bytes, &end) || end > file_bytes || end > m->map_bytes) return false;
-    if (m->transaction != 0 && m->transaction % 2 != page) return false;
     return tree_is_plausible(&m->free, m->last_page, INTEGER_KEYS) && tree_is_plausible(&m->main, m->last_page, 0);
 }
 
@@ -102,27 +101,31 @@ static int check_root(os_file *file, const lmdb_meta *m, const lmdb_tree *t, cai
     return fits ? CAIRN_OK : damaged(error, "the root of a tree is none");
 }
 
+/* Both halves for what tells which of them is the newest one; then that one. The other one LMDB does not use, and may
+ * itself have spoilt: after a failed write it puts the old number of the commit back, and nothing else. */
 int ordered_head_check(os_file *file, cairn_error *error) {
     os_file_info info;
-    uint8_t bytes[HEAD_BYTES];
+    uint8_t bytes[2][HEAD_BYTES];
     lmdb_meta metas[2];
     int rc = os_file_info_get(file, &info);
     if (rc != 0) return status_os(error, rc, "cannot ask for the length of the ordered index");
     for (unsigned i = 0; i < 2; i++) {
-        int code = read_at(file, bytes, sizeof bytes, i == 0 ? 0 : metas[0].page_bytes, error);
+        int code = read_at(file, bytes[i], HEAD_BYTES, i == 0 ? 0 : metas[0].page_bytes, error);
         if (code != CAIRN_OK) return code;
-        if (!meta_get(&metas[i], bytes, i) || !seal_fits(bytes, metas[i].transaction) ||
-            !meta_is_plausible(&metas[i], i, info.size)) {
+        if (!meta_get(&metas[i], bytes[i], i) || metas[i].page_bytes != metas[0].page_bytes) {
             return damaged(error, "its head makes no sense");
         }
     }
-    const lmdb_meta *newest = &metas[metas[1].transaction > metas[0].transaction], *other = &metas[newest == metas];
-    if (metas[0].page_bytes != metas[1].page_bytes || newest->transaction > other->transaction + 1 ||
-        newest->last_page < other->last_page) {
+    unsigned newest = metas[1].transaction > metas[0].transaction;
+    const lmdb_meta *m = &metas[newest];
+    if (m->transaction != metas[!newest].transaction + 1) {
         return damaged(error, "the two halves of its head do not go together");
     }
-    int code = check_root(file, newest, &newest->free, error);
-    return code == CAIRN_OK ? check_root(file, newest, &newest->main, error) : code;
+    if (!seal_fits(bytes[newest], m->transaction) || !meta_is_plausible(m, info.size)) {
+        return damaged(error, "its head makes no sense");
+    }
+    int code = check_root(file, m, &m->free, error);
+    return code == CAIRN_OK ? check_root(file, m, &m->main, error) : code;
 }
 
 void ordered_head_seal(os_file *file) {

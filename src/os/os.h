@@ -127,6 +127,8 @@ os *os_posix(void); /* static; never freed */
 
 /* Grows by one in every forked child, so that a handle can tell that it is not in the process that opened it. */
 unsigned os_fork_generation(void);
+/* For a descriptor that a library has opened: programs that are started do not get it. */
+void os_close_on_exec(int fd);
 
 static inline void os_dir_close(os_dir *dir) { dir->os->dir_close(dir); }
 static inline int os_dir_lock(os_dir *dir, bool exclusive) { return dir->os->dir_lock(dir, exclusive); }

@@ -3,6 +3,7 @@
 #include "src/base/check.h"
 #include "src/os/os.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -17,3 +18,5 @@ unsigned os_fork_generation(void) {
     CHECK(pthread_once(&once, register_handler) == 0);
     return atomic_load_explicit(&generation, memory_order_relaxed);
 }
+
+void os_close_on_exec(int fd) { (void)fcntl(fd, F_SETFD, FD_CLOEXEC); }

@@ -7,6 +7,7 @@
 #include "tests/support/rung.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -453,6 +455,21 @@ static void opened_read_only_it_changes_nothing_on_disk(void **state) {
     key_set_free(&model);
 }
 
+static void no_descriptor_of_it_goes_to_programs_that_are_started(void **state) {
+    ordered_box b;
+    unsigned found = 0;
+    ordered_box_open(&b, *state, true);
+    for (int fd = 0; fd < 200; fd++) {
+        char link[64], target[REAL_PATH_SIZE] = {0};
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        if (readlink(link, target, sizeof target - 1) < 0 || strstr(target, ORDERED_NAME) == NULL) continue;
+        assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+        found++;
+    }
+    assert_in_range(found, 3, 4);
+    ordered_box_close(&b);
+}
+
 static int no_path(os_dir *dir, char path[OS_PATH_SIZE]) {
     (void)dir, (void)path;
     return -EOPNOTSUPP;
@@ -485,6 +502,7 @@ int main(void) {
         IN_A_FOLDER(opening_says_why_there_is_no_index),
         IN_A_FOLDER(a_newer_format_is_unsupported),
         IN_A_FOLDER(opened_read_only_it_changes_nothing_on_disk),
+        IN_A_FOLDER(no_descriptor_of_it_goes_to_programs_that_are_started),
         IN_A_FOLDER(where_a_directory_has_no_path_there_is_no_index),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
