@@ -19,6 +19,7 @@
 #define PAGE_META 8u
 #define META_BYTES 152u /* with the page's head */
 #define HEAD_BYTES (SEAL_AT + SEAL_BYTES)
+#define TRANSACTION_AT 144u
 #define SEAL_AT 256u /* in the page, where LMDB writes nothing */
 #define SEAL_BYTES 16u
 #define ROOT_NONE UINT64_MAX
@@ -60,7 +61,7 @@ static bool meta_get(lmdb_meta *m, const uint8_t p[HEAD_BYTES], uint64_t page) {
     *m = (lmdb_meta){.page_bytes = le32_get(p + 40),
                      .map_bytes = le64_get(p + 32),
                      .last_page = le64_get(p + 136),
-                     .transaction = le64_get(p + 144),
+                     .transaction = le64_get(p + TRANSACTION_AT),
                      .free = tree_get(p + 40),
                      .main = tree_get(p + 88)};
     bool is_power = m->page_bytes >= 512 && m->page_bytes <= 32768 && (m->page_bytes & (m->page_bytes - 1)) == 0;
@@ -68,10 +69,19 @@ static bool meta_get(lmdb_meta *m, const uint8_t p[HEAD_BYTES], uint64_t page) {
            le32_get(p + 16) == LMDB_MAGIC && le32_get(p + 20) == LMDB_DATA_VERSION && le64_get(p + 24) == 0;
 }
 
-static bool seal_fits(const uint8_t bytes[HEAD_BYTES], uint64_t transaction) {
+static bool seal_is_near(const uint8_t bytes[HEAD_BYTES], uint64_t transaction) {
     uint64_t sealed = le64_get(bytes + SEAL_AT);
-    if (sealed == transaction) return le64_get(bytes + SEAL_AT + 8) == checksum(bytes, META_BYTES, 0);
-    return transaction >= 2 && sealed == transaction - 2;
+    return sealed == transaction || (transaction >= 2 && sealed == transaction - 2);
+}
+
+/* Every commit moves a root, so that bytes which fit the seal but for a higher number are no commit of their own. */
+static bool seal_fits(const uint8_t bytes[HEAD_BYTES], uint64_t transaction) {
+    uint8_t as_sealed[META_BYTES];
+    uint64_t sealed = le64_get(bytes + SEAL_AT);
+    memcpy(as_sealed, bytes, META_BYTES);
+    le64_put(as_sealed + TRANSACTION_AT, sealed);
+    bool same = checksum(as_sealed, META_BYTES, 0) == le64_get(bytes + SEAL_AT + 8);
+    return same == (sealed == transaction);
 }
 
 static bool tree_is_plausible(const lmdb_tree *t, uint64_t last_page, unsigned flags) {
@@ -112,7 +122,8 @@ int ordered_head_check(os_file *file, cairn_error *error) {
     for (unsigned i = 0; i < 2; i++) {
         int code = read_at(file, bytes[i], HEAD_BYTES, i == 0 ? 0 : metas[0].page_bytes, error);
         if (code != CAIRN_OK) return code;
-        if (!meta_get(&metas[i], bytes[i], i) || metas[i].page_bytes != metas[0].page_bytes) {
+        if (!meta_get(&metas[i], bytes[i], i) || metas[i].page_bytes != metas[0].page_bytes ||
+            !seal_is_near(bytes[i], metas[i].transaction)) {
             return damaged(error, "its head makes no sense");
         }
     }
