@@ -137,12 +137,25 @@ static bool garble_a_field(const victim *v, size_t number) {
     return false;
 }
 
+/* By little, so that the other half looks like the newest, or the older one does. */
+static bool change_the_number_of_a_commit(const victim *v, size_t number) {
+    uint8_t *bytes = malloc(v->size);
+    CHECK(bytes != NULL);
+    memcpy(bytes, v->bytes, v->size);
+    uint8_t *at = bytes + number % 2 * v->page + 144;
+    le64_put(at, le64_get(at) + number / 2 - 4);
+    real_file_save(v->folder, ORDERED_NAME, bytes, v->size);
+    free(bytes);
+    return number / 2 != 4;
+}
+
 static void every_bit_of_the_head_may_be_wrong(void **state) {
     victim v;
     victim_make(&v, *state);
     const size_t unused = 2 * (v.page - HEAD_USED);
     if (rung_choose(1, 0, 1) == 1) try_all(&v, (size_t)8 * 2 * HEAD_USED, flip_used_bit);
     try_all(&v, (size_t)2 * HEAD_SEALED, invert_byte);
+    try_all(&v, 18, change_the_number_of_a_commit);
     try_all(&v, rung_choose(400, 50, 100000), garble_a_field);
     if (rung_is_full()) {
         try_all(&v, unused, flip_unused_bit);
