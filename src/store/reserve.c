@@ -25,8 +25,8 @@
 #define STEP_BYTES_MAX ((uint64_t)4 << 20)
 #define STEP_SHARE 256u                  /* of what lives: appended between two looks */
 #define GIVEN_BYTES ((uint64_t)64 << 10) /* to a deletion at a time */
-#define LEAST_BYTES ((uint64_t)64 << 10) /* what is left where space was asked for, and 1 / LEAST_SHARE of what lives  \
-                                          */
+/* What is left where space was asked for: so much, and 1 / LEAST_SHARE of what lives. */
+#define LEAST_BYTES ((uint64_t)64 << 10)
 #define LEAST_SHARE 512u
 #define ROUNDS_MAX 16u                  /* of compaction for one put */
 #define VAIN_BYTES ((uint64_t)64 << 10) /* of garbage more, or ... */
