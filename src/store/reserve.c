@@ -77,6 +77,7 @@ static uint64_t step_bytes(const cairn *store) {
 static void set_whole(cairn *store, bool whole) {
     if (whole && atomic_load(&store->reserve.whole)) return;
     atomic_store(&store->reserve.whole, whole);
+    if (whole) atomic_fetch_add(&store->reserve.times_whole, 1);
     vlog_refuse_values(store->log, !whole);
 }
 
@@ -202,8 +203,8 @@ void store_reserve_lessen(cairn *store) {
     uint64_t least = round_up(LEAST_BYTES + vlog_live_bytes(store->log) / LEAST_SHARE, BLOCK_BYTES);
     os_mutex_lock(&r->lock);
     if (r->users == 0 && r->file != NULL && r->size > least) {
-        set_whole(store, false); /* the next put sees to it */
         cut(store, least);
+        atomic_store(&r->due_at, 0); /* the next put sees to it */
     }
     os_mutex_unlock(&r->lock);
 }
@@ -226,9 +227,14 @@ static bool compact_for_room(cairn *store) {
     return gained;
 }
 
-/* Something was freed since the call began, or since it was last here. */
-static bool room_came(cairn *store, store_relief *relief) {
-    uint64_t gained = atomic_load(&store->rooms_gained);
+/* Counts compactions that gained something, and refusals of values that were over. */
+static uint64_t room_count(const cairn *store) {
+    return atomic_load(&store->rooms_gained) + atomic_load(&store->reserve.times_whole);
+}
+
+/* Since the call began, or since it was last here. */
+static bool room_came(const cairn *store, store_relief *relief) {
+    uint64_t gained = room_count(store);
     bool came = gained != relief->seen;
     relief->seen = gained;
     return came;
@@ -240,7 +246,7 @@ static bool make_room(cairn *store) {
 }
 
 bool store_make_room(cairn *store) {
-    uint64_t gained = atomic_load(&store->rooms_gained);
+    uint64_t gained = room_count(store);
     return atomic_exchange(&store->reserve.room_seen, gained) != gained || make_room(store);
 }
 

@@ -67,8 +67,9 @@ typedef struct store_reserve {
     _Atomic uint64_t size;                  /* written under lock: what it has */
     unsigned users;                         /* lock: calls that were given some of it and are not done */
     atomic_bool whole;                      /* written under lock */
+    _Atomic uint64_t times_whole;           /* likewise: how often it became so */
     _Atomic uint64_t due_at;                /* likewise: appended bytes at the next look whether it is enough */
-    _Atomic uint64_t room_seen;             /* store->rooms_gained, when a value file last found the disk full */
+    _Atomic uint64_t room_seen;             /* room_count, when a value file last found the disk full */
     _Atomic uint64_t vain_garbage, vain_ns; /* garbage and time when a round of compaction last gained nothing */
 } store_reserve;
 
@@ -401,7 +402,7 @@ typedef struct store_relief {
     bool deletes; /* and puts nothing: the reserve is there for it */
     bool using;
     unsigned rounds;
-    uint64_t seen; /* store->rooms_gained at the last try */
+    uint64_t seen; /* room_count at the last try */
 } store_relief;
 /* Whether it is worth another try. No lock held, outside of the epoch. */
 bool store_relieve(cairn *store, store_relief *relief, const cairn_error *why);

@@ -55,7 +55,7 @@ exits 2 compact "$store" extra
 exits 2 get "$store" k --no-such-option
 complains --no-such-option
 exits 2 get "$store" k -x
-for unknown in salvage backup import export bench; do
+for unknown in salvage import export bench; do
     exits 2 "$unknown" "$store" x
     complains "$unknown"
 done
