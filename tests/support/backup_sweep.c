@@ -68,14 +68,14 @@ static bool look_at_store(backup_sweep *s, sim_disk *d) {
 
 /* The opening of the backup is cut at each of its operations. */
 static bool cut_the_opening(backup_sweep *s, sim_disk *d) {
-    for (uint64_t at = 0; !s->finding->found; at++) {
+    for (uint64_t cut = sim_operations(d); !s->finding->found; cut++) {
         sim_disk *copy = sim_clone(d);
-        bool there, ended;
+        bool there;
         cairn_error error;
         uint64_t ignored;
-        sim_cut_at(copy, sim_operations(copy) + at);
-        int rc = sum_of(copy, SECOND_STORE, false, &ignored, &error);
-        ended = rc == CAIRN_OK;
+        sim_cut_at(copy, cut);
+        (void)sum_of(copy, SECOND_STORE, false, &ignored, &error);
+        bool ended = sim_operations(copy) < cut;
         sim_disk *crashed = sim_crash(copy, random_next(&s->rng));
         (void)look_at_backup(s, crashed, false, &there);
         sim_free(crashed);
