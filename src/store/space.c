@@ -8,6 +8,10 @@
 
 #define SPACE_AMP_SMALL 1.25
 #define SPACE_AMP_LARGE 1.10 /* of values that holes do for */
+/* Where writers are slowed, of the room from where compaction starts. Early where nothing is copied, so that they are
+ * held up many times a little and not a few times long. */
+#define NARROW_SMALL (1.0 / 3)
+#define NARROW_LARGE 0.75
 #define SLACK_MIN ((uint64_t)8 << 20)
 #define SOME_BYTES ((uint64_t)256 << 10) /* manifests, roots of checkpoints, header blocks */
 #define LOOK_STEP ((uint64_t)1 << 20)    /* garbage that comes before the next look */
@@ -25,14 +29,15 @@ static uint64_t dead_bytes(const cairn *store) {
     return vlog_dead_bytes(store->log) + atomic_load(&store->dead_stream_bytes);
 }
 
-/* What was asked for, or the default: by the share of large values. */
-static double space_amp(const cairn *store, uint64_t live) {
+/* Of what is live: what needs no copy to be given back. */
+static double large_share(const cairn *store, uint64_t live) {
     uint64_t large = vlog_live_large_bytes(store->log) + atomic_load(&store->stream_bytes);
-    if (store->options.max_space_amp != 0) return store->options.max_space_amp;
-    if (atomic_load(&store->no_holes) || live == 0) return SPACE_AMP_SMALL;
-    double share = (double)min_u64(large, live) / (double)live;
-    return share * SPACE_AMP_LARGE + (1 - share) * SPACE_AMP_SMALL;
+    if (atomic_load(&store->no_holes) || live == 0) return 0;
+    return (double)min_u64(large, live) / (double)live;
 }
+
+/* In between, by that share. */
+static double blend(double large, double of_small, double of_large) { return of_small + large * (of_large - of_small); }
 
 /* What is neither garbage nor live: footers, the checkpoint, whose data file is within two images of the index, and
  * some. Of values so small that this is much, only as much as leaves compaction something to do. */
@@ -41,12 +46,14 @@ static uint64_t bytes_besides(const cairn *store, uint64_t share) {
 }
 
 static uint64_t left_of(uint64_t bytes, uint64_t used) { return bytes - min_u64(bytes, used); }
+
 uint64_t space_slack(const cairn *store) { return max_u64(SLACK_MIN, 2 * vlog_segment_target(store->log)); }
 
 store_space store_space_get(cairn *store) {
     uint64_t live = vlog_live_bytes(store->log) + atomic_load(&store->stream_bytes),
              pinned = side_table_pinned_bytes(store->side) + vlog_backup_pinned(store->log);
-    double amp = space_amp(store, live);
+    double large = large_share(store, live), amp = store->options.max_space_amp;
+    if (amp == 0) amp = blend(large, SPACE_AMP_SMALL, SPACE_AMP_LARGE);
     uint64_t slack = space_slack(store);
     uint64_t share = (uint64_t)((amp - 1) * (double)(live + pinned));
     share -= bytes_besides(store, share);
@@ -58,7 +65,7 @@ store_space store_space_get(cairn *store) {
     uint64_t limit = share + slack / 2 - reserve, copied = atomic_load(&store->copied_bytes);
     uint64_t copying = vlog_output_under_way(store->log);
     uint64_t waited_for = left_of(s.garbage, atomic_load(&store->vain_garbage));
-    s.narrow = (limit - s.start) / 3;
+    s.narrow = (uint64_t)((double)(limit - s.start) * blend(large, NARROW_SMALL, NARROW_LARGE));
     s.room = min_u64(left_of(limit, left_of(waited_for, copied)), left_of(s.bound, waited_for + copying));
     return s;
 }
