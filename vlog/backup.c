@@ -114,6 +114,8 @@ static int take_moment(vlog_backup *b, cairn_error *error) {
     b->manifest.next_granule = m->next_granule;
     b->manifest.lineage = lineage;
     b->manifest.origin = m->lineage;
+    atomic_store(&log->backup_pinned, 0);
+    atomic_store(&log->backing_up, true);
     rc = take_segments(b);
     os_mutex_unlock(&log->manifest_lock);
     os_mutex_unlock(&log->append_lock);
@@ -141,6 +143,7 @@ void vlog_backup_end(vlog_backup *b) {
     if (b == NULL) return;
     while (b->segments != NULL && b->released < b->manifest.count && b->segments[b->released] != NULL)
         release_one(b);
+    atomic_store(&b->log->backing_up, false);
     free(b->segments);
     manifest_release(&b->manifest);
     manifest_release(&b->there);

@@ -246,7 +246,10 @@ vlog_usage vlog_usage_get(vlog *log) {
     return usage;
 }
 
-uint64_t vlog_backup_pinned(const vlog *log) { return atomic_load(&log->backup_pinned); }
+uint64_t vlog_backup_pinned(const vlog *log) {
+    return atomic_load(&log->backing_up) ? atomic_load(&log->backup_pinned) : 0;
+}
+
 uint64_t vlog_live_bytes(const vlog *log) { return atomic_load(&log->live_bytes); }
 
 uint64_t vlog_dead_bytes(const vlog *log) {

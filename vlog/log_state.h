@@ -54,7 +54,8 @@ struct vlog {
     _Atomic uint64_t record_bytes;             /* of all segments */
     _Atomic uint64_t footer_bytes;             /* likewise */
     _Atomic uint64_t output_bytes;             /* of the compacted segment that is being written */
-    _Atomic uint64_t backup_pinned;            /* dead bytes of segments that a backup under way holds */
+    atomic_bool backing_up;                    /* a backup is under way; one at a time */
+    _Atomic uint64_t backup_pinned; /* dead bytes of what it holds: about, as some die while it takes hold or lets go */
     _Atomic uint64_t live_bytes, live_large_bytes; /* sums of what the index names; see vlog_live_add */
 
     os_mutex maintain_lock; /* held by who seals full segments or takes sealed ones out; before append */
