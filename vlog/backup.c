@@ -2,6 +2,7 @@
 
 #include "src/base/array.h"
 #include "src/base/check.h"
+#include "src/base/id_list.h"
 #include "src/base/status.h"
 #include "src/os/os_names.h"
 #include "vlog/entries.h"
@@ -190,13 +191,10 @@ uint64_t vlog_backup_bytes(const vlog_backup *b) {
 
 /* *is_there: a file of that name with so many bytes. */
 static int look_for(os_dir *dir, const char *name, uint64_t least, bool *is_there, cairn_error *error) {
-    os_file *file = NULL;
     os_file_info info;
+    int rc = os_info_of(dir, name, &info);
     *is_there = false;
-    int rc = os_file_open(dir, name, OS_READ_ONLY, &file);
     if (rc == -ENOENT) return CAIRN_OK;
-    if (rc == 0) rc = os_file_info_get(file, &info);
-    if (file != NULL) os_file_close(file);
     if (rc != 0) return status_os(error, rc, "cannot look at %s of the backup", name);
     *is_there = info.size >= least;
     return CAIRN_OK;
@@ -224,8 +222,7 @@ static int holes_of(vlog *log, segment *s, os_range **holes, size_t *count, cair
     int rc = entry_cursor_open(&c, log, s, error), next = 1;
     while (rc == CAIRN_OK && (next = entry_cursor_next(&c, error)) == 1) {
         if (c.entry.type != RECORD_FREED) continue;
-        os_range r = {round_up(c.entry.offset, BLOCK_BYTES),
-                      (c.entry.offset + c.entry.units * UNIT_BYTES) & ~(BLOCK_BYTES - 1)};
+        os_range r = record_blocks(c.entry.offset, c.entry.offset + c.entry.units * UNIT_BYTES);
         os_range *grown = array_with_room(*holes, &capacity, *count, sizeof *grown, 16);
         if (grown == NULL) rc = status_set(error, CAIRN_NO_MEMORY, "no memory for a backup");
         if (grown != NULL) *holes = grown;
@@ -264,11 +261,8 @@ static int transfer_segment(vlog_backup *b, os_transfer *t, size_t i, cairn_erro
 static int transfer_constant(vlog_backup *b, os_transfer *t, const char *name, uint64_t id, cairn_error *error) {
     char partial[FILE_NAME_SIZE];
     bool is_there = false;
-    os_file *file = NULL;
     os_file_info info;
-    int rc = os_file_open(t->from, name, OS_READ_ONLY, &file);
-    if (rc == 0) rc = os_file_info_get(file, &info);
-    if (file != NULL) os_file_close(file);
+    int rc = os_info_of(t->from, name, &info);
     if (rc == -ENOENT) return status_set_at(error, CAIRN_CORRUPT, id, 0, "%s is missing", name);
     if (rc != 0) return status_os(error, rc, "cannot look at %s", name);
     rc = look_for(t->to, name, info.size, &is_there, error);
@@ -317,26 +311,7 @@ int vlog_backup_publish(vlog_backup *b, os_dir *to, cairn_error *error) {
 
 /* ---- Leftovers ---- */
 
-typedef struct id_list {
-    const uint64_t *ids;
-    size_t count;
-} id_list;
-
-static int by_id(const void *a, const void *b) {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
-static bool is_listed(void *ctx, uint64_t id) {
-    const id_list *list = ctx;
-    return list->count > 0 && bsearch(&id, list->ids, list->count, sizeof id, by_id) != NULL;
-}
-
-static bool is_any(void *ctx, uint64_t id) {
-    (void)ctx;
-    (void)id;
-    return true;
-}
+static bool is_listed(void *ctx, uint64_t id) { return id_list_has(ctx, id); }
 
 static int remove_unlisted(vlog_backup *b, os_dir *to, manifest *m, bool (*wanted)(void *ctx, uint64_t id), void *ctx,
                            cairn_error *error) {
@@ -346,7 +321,7 @@ static int remove_unlisted(vlog_backup *b, os_dir *to, manifest *m, bool (*wante
 
 int vlog_backup_clean(vlog_backup *b, os_dir *to, cairn_error *error) {
     if (!b->compared) return CAIRN_OK;
-    return remove_unlisted(b, to, &b->there, is_any, NULL, error);
+    return remove_unlisted(b, to, &b->there, NULL, NULL, error);
 }
 
 int vlog_backup_tidy(vlog_backup *b, os_dir *to, const uint64_t *value_files, size_t count, cairn_error *error) {

@@ -11,7 +11,7 @@ static bool is_leftover(manifest *m, const char *name, bool (*wanted)(void *ctx,
     char suffix[4];
     if (strcmp(name, MANIFEST_NEW_NAME) == 0 || strcmp(name, BACKUP_MARK_NAME) == 0) return true;
     if (!file_name_parse(name, &id, suffix)) return false;
-    if (strcmp(suffix, "val") == 0) return !wanted(ctx, id);
+    if (strcmp(suffix, "val") == 0) return wanted != NULL && !wanted(ctx, id);
     /* An installed dictionary may be needed by any record; one of a later id was never installed. */
     if (strcmp(suffix, "dic") == 0) return id > m->dictionary;
     if (strcmp(suffix, "tab") == 0) return true;

@@ -88,7 +88,7 @@ int vlog_resume(vlog *log, const uint8_t *bytes, size_t size, cairn_error *error
 bool vlog_untouched(vlog *log);
 
 /* Removes leftover files: segments that the manifest does not list, tables and new manifests, and value files for which
- * `wanted` says no. */
+ * `wanted` says no (NULL: none). */
 int vlog_remove_leftovers(vlog *log, bool (*wanted)(void *ctx, uint64_t value_file), void *ctx, cairn_error *error);
 
 /* ---- Writing ---- */

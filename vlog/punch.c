@@ -12,15 +12,11 @@
 /* Fewer whole blocks in a row are left alone: a hole costs an extent. */
 #define RUN_BYTES_MIN ((uint64_t)64 << 10)
 
-typedef struct range {
-    uint64_t begin, end; /* whole blocks */
-} range;
-
 struct vlog_punch {
     vlog *log;
     segment *segment;
     footer_builder builder;
-    range *ranges; /* all that are freed, also before */
+    os_range *ranges; /* all that are freed, also before */
     size_t count, capacity;
     uint64_t old_size, old_footer, new_size, trailer_checksum; /* old_footer: where it begins */
     uint64_t freed;                                            /* bytes of all ranges */
@@ -45,17 +41,13 @@ segment *vlog_punch_segment(const vlog_punch *p) { return p->segment; }
 
 /* ---- The new footer ---- */
 
-static range blocks_of(uint64_t begin, uint64_t end) {
-    return (range){round_up(begin, BLOCK_BYTES), end & ~(BLOCK_BYTES - 1)};
-}
-
 static bool is_worth_a_hole(const run *r) {
-    range b = blocks_of(r->begin, r->end);
+    os_range b = record_blocks(r->begin, r->end);
     return r->any_dead && b.end > b.begin && b.end - b.begin >= RUN_BYTES_MIN;
 }
 
-static int add_range(vlog_punch *p, range r) {
-    range *grown = array_with_room(p->ranges, &p->capacity, p->count, sizeof *grown, 16);
+static int add_range(vlog_punch *p, os_range r) {
+    os_range *grown = array_with_room(p->ranges, &p->capacity, p->count, sizeof *grown, 16);
     if (grown == NULL) return CAIRN_NO_MEMORY;
     p->ranges = grown;
     p->ranges[p->count++] = r;
@@ -78,7 +70,7 @@ static int end_run(vlog_punch *p, run *r) {
                               .units = (r->end - r->begin) / UNIT_BYTES,
                               .place = r->entries[r->count - 1].place};
         rc = add_entry(p, &freed);
-        if (rc == CAIRN_OK) rc = add_range(p, blocks_of(r->begin, r->end));
+        if (rc == CAIRN_OK) rc = add_range(p, record_blocks(r->begin, r->end));
     } else {
         for (size_t i = 0; rc == CAIRN_OK && i < r->count; i++) {
             rc = add_entry(p, &r->entries[i]);
@@ -259,7 +251,7 @@ int vlog_punch_publish(vlog *log, vlog_punch *const *punches, size_t count, uint
 
 /* ---- Holes ---- */
 
-static int punch(const vlog_punch *p, os_file *file, range r, cairn_error *error) {
+static int punch(const vlog_punch *p, os_file *file, os_range r, cairn_error *error) {
     if (r.end <= r.begin) return CAIRN_OK;
     int os_rc = os_file_punch(file, r.begin, r.end - r.begin);
     if (os_rc == 0) return CAIRN_OK;
@@ -284,7 +276,7 @@ static int punch_all(const vlog_punch *p, os_file *file, cairn_error *error) {
     }
     /* Older footers lie between the last record and the new one, or behind it. */
     uint64_t footers = round_up(atomic_load(&p->segment->end), BLOCK_BYTES);
-    if (rc == CAIRN_OK) rc = punch(p, file, (range){footers, p->builder.footer_offset}, error);
+    if (rc == CAIRN_OK) rc = punch(p, file, (os_range){footers, p->builder.footer_offset}, error);
     int os_rc = rc == CAIRN_OK && p->new_size < p->old_size ? os_file_truncate(file, p->new_size) : 0;
     return os_rc == 0 ? rc : fails(p, os_rc, error);
 }

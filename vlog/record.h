@@ -2,6 +2,9 @@
 #ifndef CAIRN_VLOG_RECORD_H
 #define CAIRN_VLOG_RECORD_H
 
+#include "src/base/check.h"
+#include "src/os/os.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -72,6 +75,11 @@ void record_layout(record_header *header);
 
 /* Where a record of this length may begin at or after `offset`. */
 uint64_t record_align(uint64_t offset, uint64_t units);
+
+/* The whole blocks in a range of bytes; where there are none, the end may lie before the beginning. */
+static inline os_range record_blocks(uint64_t begin, uint64_t end) {
+    return (os_range){round_up(begin, BLOCK_BYTES), end & ~(BLOCK_BYTES - 1)};
+}
 
 /* Encodes header, key and frame table into out[header->header_size]. `frames` has a checksum for each frame of the
  * content; `lengths`, where the codec is not raw, its stored length. */

@@ -47,6 +47,10 @@ typedef struct os_file_info {
     uint64_t links;
 } os_file_info;
 
+typedef struct os_range {
+    uint64_t begin, end; /* bytes of a file */
+} os_range;
+
 /* Return non-zero to stop the listing, which then returns that value. */
 typedef int (*os_dir_visit)(void *ctx, const char *name);
 

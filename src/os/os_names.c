@@ -29,3 +29,12 @@ void os_names_release(os_names *names) {
     free(names->list);
     *names = (os_names){0};
 }
+
+int os_info_of(os_dir *dir, const char *name, os_file_info *info) {
+    os_file *file = NULL;
+    int rc = os_file_open(dir, name, OS_READ_ONLY, &file);
+    if (rc != 0) return rc;
+    rc = os_file_info_get(file, info);
+    os_file_close(file);
+    return rc;
+}

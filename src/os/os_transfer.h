@@ -4,10 +4,6 @@
 
 #include "src/os/os.h"
 
-typedef struct os_range {
-    uint64_t begin, end;
-} os_range;
-
 /* In the order in which they are tried: what goes for one file is not tried for the next ones where it failed. */
 typedef enum os_transfer_means { TRANSFER_CLONE, TRANSFER_LINK, TRANSFER_COPY } os_transfer_means;
 

@@ -74,15 +74,24 @@ int compaction_advance(compaction *c, uint64_t bytes, cairn_error *error) {
 
 /* How many of the victims from `from` on are emptied together: about as much live as goes into one new segment; those
  * without anything live, which come first, by themselves, because they need no space to be emptied into. */
-static size_t unit_size(const victims *v, size_t from, uint64_t target, uint64_t *live) {
+static size_t unit_size(const victims *v, size_t from, uint64_t target) {
+    uint64_t live = 0;
     size_t count = 0;
-    *live = 0;
     for (; from + count < v->count; count++) {
         const vlog_space *s = &v->list[from + count];
-        if (count > 0 && (*live + s->live > target || (*live == 0 && s->live > 0))) break;
-        *live += s->live + s->kept;
+        if (count > 0 && (live + s->live > target || (live == 0 && s->live > 0))) break;
+        live += s->live + s->kept;
     }
     return count;
+}
+
+/* What the unit copies, at most. */
+static uint64_t copy_bytes(const victims *v, size_t from, size_t count) {
+    uint64_t bytes = 0;
+    for (size_t i = from; i < from + count; i++) {
+        bytes += v->list[i].live + v->list[i].kept;
+    }
+    return bytes;
 }
 
 static int dead_first(const void *a, const void *b) {
@@ -163,8 +172,7 @@ static int empty_one(compaction *c, const victims *v, size_t *from, cairn_error 
     bool emptied = false, lacked_room = false;
     int rc = CAIRN_OK;
     while (rc == CAIRN_OK && !emptied && *from < v->count) {
-        uint64_t live;
-        size_t count = unit_size(v, *from, min_u64(target, room_for_copies(c)), &live);
+        size_t count = unit_size(v, *from, min_u64(target, room_for_copies(c)));
         rc = empty_if_worth_it(c, v, *from, &count, &emptied, error);
         lacked_room = lacked_room || rc == CAIRN_FULL;
         if (rc == CAIRN_FULL) rc = CAIRN_OK;
@@ -175,8 +183,7 @@ static int empty_one(compaction *c, const victims *v, size_t *from, cairn_error 
 
 static int empty_next(compaction *c, const victims *v, size_t *from, cairn_error *error) {
     if (room_for_copies(c) != UINT64_MAX) return empty_one(c, v, from, error);
-    uint64_t live;
-    size_t count = unit_size(v, *from, vlog_segment_target(c->store->log), &live);
+    size_t count = unit_size(v, *from, vlog_segment_target(c->store->log));
     *from += count;
     return compaction_empty(c, v, *from - count, count, error);
 }
@@ -195,15 +202,14 @@ static bool should_reclaim(const compaction *c, uint64_t waiting, uint64_t next_
 /* Empties victims until so much of them waits that it should be removed first: then the others are to be chosen anew,
  * because the list names what goes; c->left says so. Some that are damaged are left alone (c->damaged). */
 static int empty_some(compaction *c, victims *v, cairn_error *error) {
-    uint64_t target = vlog_segment_target(c->store->log), waiting = 0, copy;
+    uint64_t target = vlog_segment_target(c->store->log), waiting = 0;
     int rc = CAIRN_OK;
     size_t from = 0;
     bool is_tight = room_for_copies(c) != UINT64_MAX;
     if (v->count > 0) qsort(v->list, v->count, sizeof *v->list, is_tight ? most_garbage_first : dead_first);
     while (rc == CAIRN_OK && from < v->count) {
         size_t first = from;
-        (void)unit_size(v, from, target, &copy);
-        if (from > 0 && should_reclaim(c, waiting, copy)) break;
+        if (from > 0 && should_reclaim(c, waiting, copy_bytes(v, from, unit_size(v, from, target)))) break;
         rc = empty_next(c, v, &from, error);
         if (rc == CAIRN_CORRUPT) {
             store_say(c->store, CAIRN_LOG_ERROR, "compaction leaves a segment alone: %s", error->message);
@@ -229,6 +235,15 @@ static int collect(compaction *c, victims *v, uint64_t *gained, cairn_error *err
     if (rc != CAIRN_OK || reclaimed == CAIRN_OK) return rc;
     *error = why;
     return reclaimed;
+}
+
+/* All segments with at least this share of garbage. */
+static int collect_by_ratio(compaction *c, double ratio, uint64_t *gained, cairn_error *error) {
+    victims v = {0};
+    int rc = victims_by_ratio(c->store, ratio, false, &v, error);
+    if (rc == CAIRN_OK) rc = collect(c, &v, gained, error);
+    victims_release(&v);
+    return rc;
 }
 
 /* With all of the reserve where there is no room without. compact_lock held. */
@@ -351,12 +366,9 @@ int cairn_compact(cairn *store, const cairn_compact_options *options, cairn_comp
 /* Segments in which next to nothing lives, and value files. */
 static int drop_dead(compaction *c, cairn_error *error) {
     int rc = CAIRN_OK;
+    uint64_t gained;
     for (bool again = true; rc == CAIRN_OK && again; again = c->left) {
-        victims v = {0};
-        uint64_t gained;
-        rc = victims_by_ratio(c->store, DEAD_RATIO, false, &v, error);
-        if (rc == CAIRN_OK) rc = collect(c, &v, &gained, error);
-        victims_release(&v);
+        rc = collect_by_ratio(c, DEAD_RATIO, &gained, error);
     }
     return rc;
 }
@@ -416,11 +428,7 @@ static int gain_room(compaction *c, cairn_error *error) {
     if (rc == CAIRN_OK) rc = holes_punch(c, HOLES_RATIO, UINT64_MAX, &gained, error);
     if (rc == CAIRN_OK) rc = drop_dead(c, error);
     if (rc != CAIRN_OK || c->result.bytes_freed > 0) return rc;
-    victims v = {0};
-    rc = victims_by_ratio(store, RATIO_LEAST, false, &v, error);
-    if (rc == CAIRN_OK) rc = collect(c, &v, &gained, error);
-    victims_release(&v);
-    return rc;
+    return collect_by_ratio(c, RATIO_LEAST, &gained, error);
 }
 
 bool store_compact_for_room(cairn *store) {

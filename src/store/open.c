@@ -137,12 +137,6 @@ static int make_memory_parts(cairn *store, cairn_error *error) {
     return rc == CAIRN_OK ? rc : status_set(error, rc, "no memory for the index");
 }
 
-static bool keep_value_file(void *ctx, uint64_t id) {
-    (void)ctx;
-    (void)id;
-    return true;
-}
-
 /* on_full_disk: makes room first, which is only for a store of which everything is known to be whole. */
 static int open_parts(cairn *store, bool on_full_disk, cairn_error *error) {
     int rc = make_memory_parts(store, error);
@@ -164,7 +158,7 @@ static int open_parts(cairn *store, bool on_full_disk, cairn_error *error) {
                       .room_ctx = store};
     memcpy(o.store_id, store->identity.store_id, sizeof o.store_id);
     rc = vlog_open(&store->log, &o, error);
-    if (rc == CAIRN_OK && on_full_disk) rc = vlog_remove_leftovers(store->log, keep_value_file, NULL, error);
+    if (rc == CAIRN_OK && on_full_disk) rc = vlog_remove_leftovers(store->log, NULL, NULL, error);
     if (rc == CAIRN_OK) rc = checkpoint_open(&store->checkpoint, store->dir, store->options.read_only, error);
     if (rc == CAIRN_OK) rc = store_recover(store, error);
     if (rc != CAIRN_OK) return rc;

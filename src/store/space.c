@@ -105,8 +105,9 @@ static void slow_down(const store_space *s, uint64_t bytes) {
 }
 
 void store_space_brake(cairn *store, uint64_t bytes) {
+    if (bytes == 0) return;
     store_space s = store_space_get(store);
-    if (bytes == 0 || s.room >= s.narrow) return;
+    if (s.room >= s.narrow) return;
     slow_down(&s, bytes);
     for (uint64_t waited = 0; waited < WAIT_US_MAX && store_space_is_short(store); waited += WAIT_US) {
         os_nap_us(WAIT_US);

@@ -11,17 +11,10 @@ static int allocated(cairn *store, uint64_t *bytes, cairn_error *error) {
     *bytes = 0;
     int rc = os_names_collect(&names, store->dir);
     for (size_t i = 0; rc == 0 && i < names.count; i++) {
-        os_file *file = NULL;
         os_file_info info;
-        rc = os_file_open(store->dir, names.list[i], OS_READ_ONLY, &file);
-        if (rc == -ENOENT || rc == -EINVAL || rc == -ELOOP) {
-            rc = 0;
-            continue;
-        }
-        if (rc != 0) break;
-        rc = os_file_info_get(file, &info);
-        os_file_close(file);
+        rc = os_info_of(store->dir, names.list[i], &info);
         if (rc == 0) *bytes += info.allocated;
+        if (rc == -ENOENT || rc == -EINVAL || rc == -ELOOP) rc = 0;
     }
     os_names_release(&names);
     return rc == 0 ? CAIRN_OK : status_os(error, rc, "cannot look at the store's files");

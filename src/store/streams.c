@@ -2,6 +2,7 @@
  * when the last checkpoint no longer names it and nobody can come to read it (reclaim.c, and a clean close), or by the
  * recovery after a crash. */
 #include "src/base/array.h"
+#include "src/base/id_list.h"
 #include "src/base/status.h"
 #include "src/store/store.h"
 
@@ -87,11 +88,6 @@ static int collect_stream(void *ctx, uint64_t hash, location where) {
     return 0;
 }
 
-static int by_id(const void *a, const void *b) {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
 static int collect_all(cairn *store, census *c) {
     int rc = CAIRN_OK;
     for (unsigned shard = 0; rc == CAIRN_OK && shard < HASH_INDEX_SHARDS; shard++) {
@@ -129,7 +125,7 @@ int store_streams_list(cairn *store, uint64_t **ids, size_t *count, uint64_t *by
         (*ids)[i] = d.id;
         *bytes += d.file_size;
     }
-    if (rc == CAIRN_OK && c.count > 0) qsort(*ids, c.count, sizeof **ids, by_id);
+    if (rc == CAIRN_OK) ids_sort(*ids, c.count);
     free(c.list);
     return rc;
 }
@@ -147,27 +143,13 @@ int store_streams_list_all(cairn *store, uint64_t **ids, size_t *count, uint64_t
     }
     os_mutex_unlock(&store->streams_lock);
     if (all == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory to list the value files");
-    qsort(all, *count, sizeof *all, by_id);
+    ids_sort(all, *count);
     return CAIRN_OK;
 }
 
 /* ---- After a crash ---- */
 
-typedef struct id_list {
-    const uint64_t *ids; /* ascending */
-    size_t count;
-} id_list;
-
-static bool is_wanted(void *ctx, uint64_t id) {
-    const id_list *list = ctx;
-    return list->count > 0 && bsearch(&id, list->ids, list->count, sizeof id, by_id) != NULL;
-}
-
-static bool want_all(void *ctx, uint64_t id) {
-    (void)ctx;
-    (void)id;
-    return true;
-}
+static bool is_wanted(void *ctx, uint64_t id) { return id_list_has(ctx, id); }
 
 int store_streams_recount(cairn *store, bool remove, cairn_error *error) {
     uint64_t *ids = NULL, bytes = 0;
@@ -184,7 +166,7 @@ int store_streams_recount(cairn *store, bool remove, cairn_error *error) {
     }
     atomic_store(&store->streams, list.count);
     atomic_store(&store->stream_bytes, bytes);
-    if (rc == CAIRN_OK && remove) rc = vlog_remove_leftovers(store->log, known ? is_wanted : want_all, &list, error);
+    if (rc == CAIRN_OK && remove) rc = vlog_remove_leftovers(store->log, known ? is_wanted : NULL, &list, error);
     free(ids);
     return rc;
 }
