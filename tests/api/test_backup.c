@@ -1,7 +1,9 @@
 /* Backups: what is in one, what a later one adds, that neither store sees what becomes of the other, and that what is
  * no backup of this store is never touched. */
+#include "src/os/os_thread.h"
 #include "src/store/store.h"
 #include "tests/support/bulk.h"
+#include "tests/support/os_wrap.h"
 #include "tests/support/rung.h"
 #include "tests/support/second_store.h"
 
@@ -315,6 +317,82 @@ static void holes_are_made_again_once_the_backup_is_gone(void **state) {
     assert_true(r.bytes_freed >= 10 * BULK_BYTES);
 }
 
+/* As a file system does that shares blocks: here by copying them. */
+static int clone_by_copying(os_file *from, os_file *to) {
+    static uint8_t bytes[1 << 20];
+    size_t got;
+    uint64_t offset = 0;
+    int rc;
+    while ((rc = os_file_read(from, bytes, sizeof bytes, offset, &got)) == 0 && got > 0) {
+        if ((rc = os_file_write(to, bytes, got, offset)) != 0) break;
+        offset += got;
+    }
+    return rc;
+}
+
+static void where_files_can_be_cloned_both_stores_go_on_making_holes(void **state) {
+    sim_box *b = *state;
+    os_override(sim_os(b->disk), &(os){.file_clone = clone_by_copying});
+    put_bulk(b, "a", 0, 20);
+    put_text(b->store, "file", random_pool(), FILE_BYTES);
+    cairn_backup_result r = backup_now(b, false);
+    assert_true(r.bytes_shared >= 20 * BULK_BYTES + FILE_BYTES && r.bytes_copied < BULK_BYTES);
+    uint64_t sum = contents_fingerprint(b->store);
+    for (unsigned i = 0; i < 20; i += 2) {
+        delete_bulk(b, "a", i, i + 1);
+    }
+    cairn_compact_options o = {.struct_size = sizeof o, .full = true};
+    cairn_compact_result freed = {.struct_size = sizeof freed};
+    assert_int_equal(cairn_compact(b->store, &o, &freed, NULL), CAIRN_OK);
+    assert_int_equal(freed.bytes_moved, 0);
+    assert_true(freed.bytes_freed >= 10 * BULK_BYTES);
+    assert_int_equal(second_fingerprint(b->disk), sum);
+    (void)backup_now(b, false);
+    assert_int_equal(second_fingerprint(b->disk), contents_fingerprint(b->store));
+}
+
+/* ---- While it is made ---- */
+
+static void *delete_and_compact(void *arg) {
+    sim_box *b = arg;
+    delete_bulk(b, "a", 0, 12);
+    delete_text(b->store, "another file"); /* the first one is copied by then */
+    compact(b->store);
+    return NULL;
+}
+
+static int meddle(const cairn_progress *progress, void *ctx) {
+    static const int behind_the_checkpoint = 3; /* whose two files come first, under the lock of compaction */
+    sim_box *b = ((sim_box **)ctx)[0];
+    int *calls = ((int **)ctx)[1];
+    os_thread thread;
+    (void)progress;
+    if (++*calls != behind_the_checkpoint) return 0;
+    assert_int_equal(os_thread_start(&thread, delete_and_compact, b), 0);
+    os_thread_join(&thread);
+    assert_true(stats_of(b->store).pinned_bytes > 6 * BULK_BYTES);
+    return 0;
+}
+
+static void what_it_still_needs_stays_while_it_copies_and_goes_afterwards(void **state) {
+    sim_box *b = *state;
+    int calls = 0;
+    void *ctx[] = {b, &calls};
+    put_kinds(b);
+    put_text(b->store, "another file", random_pool() + 1, FILE_BYTES);
+    uint64_t sum = contents_fingerprint(b->store);
+    cairn_backup_options o = {.struct_size = sizeof o, .copy = true, .progress = meddle, .ctx = ctx};
+    cairn_error error = {0};
+    int rc = cairn_backup(b->store, SECOND_STORE, &o, &error);
+    if (rc != CAIRN_OK) fail_msg("%d, %s", rc, error.message);
+    assert_true(calls > 3);
+    assert_int_equal(second_fingerprint(b->disk), sum);
+    assert_int_equal(stats_of(b->store).pinned_bytes, 0);
+    compact(b->store);
+    assert_int_equal(sim_box_files(b, ".val"), 1);
+    assert_true(stats_of(b->store).allocated_bytes < FILE_BYTES + 2 * BULK_BYTES);
+}
+
 /* ---- Refused, and nothing changed ---- */
 
 static void a_backup_that_was_written_to_is_left_alone(void **state) {
@@ -474,6 +552,8 @@ int main(void) {
         SIM_BOX_TEST(shared_segments_are_emptied_instead_of_punched),
         SIM_BOX_TEST(the_backup_compacts_without_touching_the_store),
         SIM_BOX_TEST(holes_are_made_again_once_the_backup_is_gone),
+        SIM_BOX_TEST(where_files_can_be_cloned_both_stores_go_on_making_holes),
+        SIM_BOX_TEST(what_it_still_needs_stays_while_it_copies_and_goes_afterwards),
         SIM_BOX_TEST(a_backup_that_was_written_to_is_left_alone),
         SIM_BOX_TEST(another_store_or_another_copy_is_left_alone),
         SIM_BOX_TEST(a_directory_with_anything_else_in_it_is_left_alone),

@@ -53,7 +53,10 @@ int __wrap_vlog_backup_transfer(vlog_backup *b, os_transfer *t, const uint64_t *
     transferring = true;
     if (rc == CAIRN_OK) rc = __real_vlog_backup_transfer(b, t, value_files, count, kept, error);
     transferring = false;
-    if (rc == CAIRN_OK && planted == WHAT_IS_NEEDED_GOES) {
+    os_file *file = NULL;
+    bool onto_another = os_file_open(t->to, "CAIRN", OS_READ_ONLY, &file) == 0;
+    if (onto_another) os_file_close(file);
+    if (rc == CAIRN_OK && planted == WHAT_IS_NEEDED_GOES && onto_another) {
         rc = __real_vlog_backup_tidy(b, t->to, value_files, count, error);
     }
     return rc;
