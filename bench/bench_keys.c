@@ -21,9 +21,9 @@
  * Disk: some KEYS * (VALUE + 150) bytes in a folder below DIRECTORY, which is removed at the end.
  */
 #include "bench/bench_common.h"
+#include "bench/disk_use.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -119,15 +119,6 @@ static void look_up(plan *p, cairn *store) {
 }
 
 /* ---- Closing and opening ---- */
-
-static uint64_t disk_bytes; /* summed by add_blocks */
-
-static int add_blocks(const char *path, const struct stat *st, int type, struct FTW *where) {
-    (void)path;
-    (void)where;
-    if (type == FTW_F) disk_bytes += (uint64_t)st->st_blocks * 512;
-    return 0;
-}
 
 static void close_timed(cairn *store, const char *what) {
     double begin = now_s();
@@ -239,8 +230,7 @@ int main(int argc, char **argv) {
     fill(&p, store);
     look_up(&p, store);
     close_timed(store, "close");
-    if (nftw("store", add_blocks, 16, FTW_PHYS) != 0) die("store", strerror(errno));
-    row("on disk", 2, (double)disk_bytes / (double)p.keys, "bytes/key");
+    row("on disk", 2, (double)disk_use_of("store").files / (double)p.keys, "bytes/key");
     store = open_timed("open after a clean close", p.keys);
     row("memory after opening", 2, ram_a_key(&p), "bytes/key");
     row("index_bytes after opening", 2, (double)stats_of(store).index_bytes / (double)p.keys, "bytes/key");

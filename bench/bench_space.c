@@ -40,17 +40,13 @@
  * are read and must have their newest values, or none. The disk holds one store at a time: at most MiB * (ROUNDS + 1)
  * and some, which may not be above 8 GiB. */
 #include "bench/bench_common.h"
+#include "bench/disk_use.h"
 #include "bench/engine.h"
 
-#include <errno.h>
-#include <ftw.h>
-#include <linux/major.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #define MIB ((uint64_t)1 << 20)
@@ -141,30 +137,7 @@ static const engine *const engines[] = {
 };
 #define ENGINES (sizeof engines / sizeof engines[0])
 
-/* ---- Space on disk ---- */
-
-typedef struct disk_use {
-    uint64_t allocated, largest; /* of all that is there; of one file */
-} disk_use;
-
-static disk_use walked; /* by add_entry, which gets no argument of ours */
-
-/* A file that went away during the walk comes as FTW_NS. */
-static int add_entry(const char *path, const struct stat *st, int type, struct FTW *where) {
-    (void)path;
-    (void)where;
-    if (type == FTW_NS) return 0;
-    uint64_t bytes = (uint64_t)st->st_blocks * 512;
-    walked.allocated += bytes;
-    if (type == FTW_F && bytes > walked.largest) walked.largest = bytes;
-    return 0;
-}
-
-static disk_use disk_use_now(void) {
-    walked = (disk_use){0};
-    if (nftw("store", add_entry, 16, FTW_PHYS) != 0) die("store", strerror(errno));
-    return walked;
-}
+/* ---- The bound ---- */
 
 static double live_bytes(cairn *store) {
     cairn_error error;
@@ -179,43 +152,6 @@ static double of_bound(disk_use use, double may_take) {
 }
 
 static double of_slack(disk_use use, double may_take) { return (double)use.allocated / (may_take + SLACK_BYTES); }
-
-/* ---- Bytes written ---- */
-
-typedef struct written {
-    double process, device; /* NAN where nobody tells */
-} written;
-
-static double process_written(void) {
-    char line[128];
-    double bytes = NAN, cancelled = NAN;
-    FILE *f = fopen("/proc/self/io", "r");
-    while (f != NULL && fgets(line, sizeof line, f) != NULL) {
-        if (strncmp(line, "write_bytes:", 12) == 0) bytes = strtod(line + 12, NULL);
-        if (strncmp(line, "cancelled_write_bytes:", 22) == 0) cancelled = strtod(line + 22, NULL);
-    }
-    if (f != NULL) fclose(f);
-    return bytes - cancelled;
-}
-
-/* Other devices have others that write to them. */
-static double loop_device_written(void) {
-    char path[64];
-    unsigned long long sectors = 0;
-    struct stat st;
-    if (stat(".", &st) != 0 || major(st.st_dev) != LOOP_MAJOR) return NAN;
-    (void)snprintf(path, sizeof path, "/sys/block/loop%u/stat", minor(st.st_dev));
-    FILE *f = fopen(path, "r");
-    if (f == NULL) return NAN;
-    int found = fscanf(f, "%*u %*u %*u %*u %*u %*u %llu", &sectors);
-    fclose(f);
-    return found == 1 ? (double)sectors * 512 : NAN;
-}
-
-static written written_now(void) {
-    sync();
-    return (written){.process = process_written(), .device = loop_device_written()};
-}
 
 /* ---- A table: columns of medians ---- */
 
@@ -381,7 +317,7 @@ typedef struct samples {
 } samples;
 
 static void sample(const run *r, samples *s, bool filled) {
-    disk_use use = disk_use_now();
+    disk_use use = disk_use_of("store");
     double amp = (double)use.allocated / (double)r->live;
     if (filled) {
         s->peak = fmax(s->peak, amp);
@@ -499,7 +435,7 @@ static void await_settled(const run *r, double *bound_s, double *slack_s) {
     uint64_t last = 0;
     *bound_s = *slack_s = INFINITY;
     while (isinf(*slack_s) && now < changed + QUIET_SECONDS) {
-        disk_use use = disk_use_now();
+        disk_use use = disk_use_of("store");
         now = now_s();
         if (use.allocated != last) changed = now;
         last = use.allocated;
@@ -519,11 +455,11 @@ static void delete_once(const plan *p, uint64_t seed, int repetition, figures of
     fill(&r, NULL);
     double delete_s = delete_most(&r);
     await_settled(&r, &bound_s, &slack_s);
-    disk_use settled = disk_use_now();
+    disk_use settled = disk_use_of("store");
     double begin = now_s();
     must(cairn_compact(r.store, &options, &result, &error), "compact", &error);
     double compact_s = now_s() - begin;
-    disk_use full = disk_use_now();
+    disk_use full = disk_use_of("store");
     const double figure[DELETING] = {
         [DELETE_S] = delete_s,
         [BOUND_S] = bound_s,

@@ -249,29 +249,45 @@ static void fifty_checkpoints_of_everything_stay_under_two_and_a_half_images(voi
     (void)state;
     run_many(20000, 0);
 }
+
 static void fifty_checkpoints_of_some_shards_stay_under_two_and_a_half_images(void **state) {
     (void)state;
     run_many(100, 0);
 }
+
 static void fifty_checkpoints_of_a_growing_index_stay_under_two_and_a_half_images(void **state) {
     (void)state;
     run_many(50, 1500);
     run_many(400, 300);
 }
 
+/* Keys from 0 on, each at the place key + 1. */
+static void insert_keys(hash_index *index, uint64_t count) {
+    for (uint64_t key = 0; key < count; key++)
+        index_insert(index, mix(key), key + 1);
+}
+
+static void remove_keys(hash_index *index, uint64_t from, uint64_t to) {
+    for (uint64_t key = from; key < to; key++) {
+        hash_index_lock(index, mix(key));
+        hash_index_remove(index, mix(key), key + 1);
+        hash_index_unlock(index, mix(key));
+    }
+}
+
+static void expect_keys(hash_index *index, uint64_t count) {
+    for (uint64_t key = 0; key < count; key++)
+        assert_true(index_has(index, mix(key), key + 1));
+}
+
 static void the_tail_is_cut_off_when_most_entries_are_gone(void **state) {
     (void)state;
     checkpoint_box f;
     checkpoint_box_open(&f, sim_new(1), false);
-    for (uint64_t key = 0; key < 20000; key++)
-        index_insert(f.index, mix(key), key + 1);
+    insert_keys(f.index, 20000);
     assert_int_equal(checkpoint_box_write(&f, 1), CAIRN_OK);
     uint64_t large = checkpoint_data_size(f.disk);
-    for (uint64_t key = 10; key < 20000; key++) {
-        hash_index_lock(f.index, mix(key));
-        hash_index_remove(f.index, mix(key), key + 1);
-        hash_index_unlock(f.index, mix(key));
-    }
+    remove_keys(f.index, 10, 20000);
     assert_int_equal(checkpoint_box_write(&f, 2), CAIRN_OK);
     assert_int_equal(checkpoint_box_write(&f, 3), CAIRN_OK);
     for (uint64_t key = 0; key < 10; key++)
@@ -288,22 +304,13 @@ static void the_tail_is_cut_off_when_most_entries_are_gone(void **state) {
 
 /* ---- Dense ones ---- */
 
-static void remove_keys(hash_index *index, uint64_t from, uint64_t to) {
-    for (uint64_t key = from; key < to; key++) {
-        hash_index_lock(index, mix(key));
-        hash_index_remove(index, mix(key), key + 1);
-        hash_index_unlock(index, mix(key));
-    }
-}
-
 static void the_data_of_a_shrunk_index_shrinks_to_its_images(void **state) {
     (void)state;
     checkpoint_box f;
     checkpoint_box_open(&f, sim_new(1), false);
     const uint64_t n = 100000, left = 10000;
     assert_true(checkpoint_is_dense(f.c, f.index));
-    for (uint64_t key = 0; key < n; key++)
-        index_insert(f.index, mix(key), key + 1);
+    insert_keys(f.index, n);
     assert_int_equal(checkpoint_box_write(&f, 1), CAIRN_OK);
     assert_true(checkpoint_is_dense(f.c, f.index));
     remove_keys(f.index, left, n);
@@ -320,8 +327,7 @@ static void the_data_of_a_shrunk_index_shrinks_to_its_images(void **state) {
     assert_int_equal(checkpoint_box_load(&f, &info, NULL), CAIRN_OK);
     expect_dense(&f);
     assert_int_equal(hash_index_entries(f.index), left);
-    for (uint64_t key = 0; key < left; key++)
-        assert_true(index_has(f.index, mix(key), key + 1));
+    expect_keys(f.index, left);
     checkpoint_box_close(&f);
     sim_free(f.disk);
 }
@@ -331,8 +337,7 @@ static void shrinking_leaves_nothing_to_write(void **state) {
     checkpoint_box f;
     checkpoint_box_open(&f, sim_new(1), false);
     const uint64_t n = 50000, left = 5000;
-    for (uint64_t key = 0; key < n; key++)
-        index_insert(f.index, mix(key), key + 1);
+    insert_keys(f.index, n);
     remove_keys(f.index, left, n);
     assert_int_equal(checkpoint_box_write(&f, 1), CAIRN_OK);
     hash_index_shrink(f.index, 1);
@@ -349,8 +354,7 @@ static void shrinking_leaves_nothing_to_write(void **state) {
     assert_int_equal(checkpoint_box_load(&f, &info, NULL), CAIRN_OK);
     assert_int_equal(info.start_place, 2);
     assert_int_equal(hash_index_entries(f.index), left + 1);
-    for (uint64_t key = 0; key < left; key++)
-        assert_true(index_has(f.index, mix(key), key + 1));
+    expect_keys(f.index, left);
     assert_true(index_has(f.index, mix(n), n + 1));
     checkpoint_box_close(&f);
     sim_free(f.disk);
@@ -360,8 +364,7 @@ static void nothing_is_left_of_the_data_of_an_emptied_index(void **state) {
     (void)state;
     checkpoint_box f;
     checkpoint_box_open(&f, sim_new(1), false);
-    for (uint64_t key = 0; key < 20000; key++)
-        index_insert(f.index, mix(key), key + 1);
+    insert_keys(f.index, 20000);
     assert_int_equal(checkpoint_box_write(&f, 1), CAIRN_OK);
     remove_keys(f.index, 0, 20000);
     hash_index_shrink(f.index, 1);
