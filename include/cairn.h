@@ -85,9 +85,9 @@ enum {
     CAIRN_DURABILITY_NONE = 2     /* synced only by cairn_sync, a checkpoint and cairn_close */
 };
 enum {
-    CAIRN_ORDERED_AUTO = 0, /* as the store was created; at creation: on */
-    CAIRN_ORDERED_ON = 1,
-    CAIRN_ORDERED_OFF = 2
+    CAIRN_ORDERED_AUTO = 0, /* as the store is; at creation: on, where the library was built with it */
+    CAIRN_ORDERED_ON = 1,   /* CAIRN_UNSUPPORTED where the store has none */
+    CAIRN_ORDERED_OFF = 2   /* at creation: none. Else as AUTO */
 };
 enum {
     CAIRN_COMPRESSION_DEFAULT = 0, /* only values that a trained dictionary is for (cairn_train); else none */
@@ -104,7 +104,7 @@ typedef struct cairn_options {
     bool no_background;        /* no threads of its own: what is due is done by the next call that can do it */
     bool create_new;           /* with create: CAIRN_EXISTS when the store is already there */
     int durability;            /* CAIRN_DURABILITY_* */
-    int ordered_index;         /* CAIRN_ORDERED_*: recorded at creation, from which a later build makes the index */
+    int ordered_index;         /* CAIRN_ORDERED_*: of a new store; of an old one see cairn_index_add */
     int compression;           /* CAIRN_COMPRESSION_*: of what this handle writes; everything stored can be read */
     int compression_level;     /* zstd's, also a negative one; 0: a fast one. Outside zstd's range: CAIRN_INVALID */
     uint32_t sync_interval_ms; /* 0: 200 */
@@ -252,34 +252,68 @@ CAIRN_API int cairn_snapshot_stat(cairn_snapshot *snapshot, const void *key, siz
 
 /* ---- Listing ---- */
 
+/* All conditions hold together. Order is memcmp, the shorter key first. Bounds, prefix, LIKE and reverse need an
+ * ordered index: CAIRN_UNSUPPORTED without one. */
 typedef struct cairn_scan_options {
     uint32_t struct_size;
-    /* Bounds, prefix, LIKE and reverse need an ordered index, which this version does not have: CAIRN_UNSUPPORTED.
-     * A NULL bound is none. */
+    /* A bound that is NULL is none; one of size 0 is the empty key, which is before all others. */
     bool lower_exclusive, upper_exclusive, reverse;
-    bool keys_only; /* cairn_scan_value is then CAIRN_INVALID */
-    char like_escape;
+    bool keys_only; /* looks at nothing but keys, where there is an ordered index; cairn_scan_value is CAIRN_INVALID */
+    char like_escape; /* 0: a backslash */
     const void *lower;
     size_t lower_size;
     const void *upper;
     size_t upper_size;
     const void *prefix;
     size_t prefix_size;
-    const void *like;
+    const void *like; /* SQL's, of bytes: `%` any run, `_` one byte, the byte behind an escape itself */
     size_t like_size;
     uint64_t limit;           /* 0: none */
     cairn_snapshot *snapshot; /* of the same handle, open for as long as the scan; NULL: the moment of the opening */
 } cairn_scan_options;
 
-/* Every key that was there at the opening, in no order (that of the log, which reads sequentially). Holds 8 bytes of
- * memory a key. */
+/* Every key that was there at the opening (or in the snapshot) and that the options ask for. In order where the store
+ * has an ordered index; walking it costs no more than what lies between the bounds, of which the prefix and what a LIKE
+ * pattern begins with are some. Waits while the index is being built. Without one, in the order of the log, which
+ * reads sequentially, and with 8 bytes of memory a key. */
 CAIRN_API int cairn_scan_open(cairn *store, const cairn_scan_options *options, cairn_scan **scan, cairn_error *error);
 CAIRN_API int cairn_scan_next(cairn_scan *scan, cairn_error *error); /* CAIRN_OK on an entry, CAIRN_DONE at the end */
 CAIRN_API const void *cairn_scan_key(const cairn_scan *scan, size_t *size); /* valid until the next call */
+/* With keys_only it is looked up when it is asked for; UINT64_MAX when that fails. */
 CAIRN_API uint64_t cairn_scan_value_size(const cairn_scan *scan);
 /* Read only when asked; valid until next. For values beyond memory open a reader by the key. */
 CAIRN_API int cairn_scan_value(cairn_scan *scan, const void **value, size_t *size, cairn_error *error);
 CAIRN_API void cairn_scan_close(cairn_scan *scan);
+
+typedef struct cairn_delete_options {
+    uint32_t struct_size;
+    bool sync; /* all of it is safe from a power cut at return */
+    /* Keys deleted so far; `total` is 0. Now and then; non-zero: CAIRN_CANCELLED. May call the store. */
+    int (*progress)(const cairn_progress *progress, void *ctx);
+    void *ctx;
+} cairn_delete_options;
+/* Deletes the keys that a scan with these options would list; `limit` and `snapshot` count as well. One key after the
+ * other, not all at once: after a failure or a crash some are gone. What is put meanwhile under one of them may go as
+ * well. *deleted, which may be NULL, is how many went, also on failure. */
+CAIRN_API int cairn_delete_range(cairn *store, const cairn_scan_options *range, const cairn_delete_options *options,
+                                 uint64_t *deleted, cairn_error *error);
+
+/* ---- The ordered index ---- */
+
+typedef struct cairn_index_options {
+    uint32_t struct_size;
+    int (*progress)(const cairn_progress *progress, void *ctx); /* in keys. Non-zero: CAIRN_CANCELLED */
+    void *ctx;
+} cairn_index_options;
+/* Gives a store an ordered index, from now on: CAIRN_EXISTS when it has one. CAIRN_UNSUPPORTED: the library was built
+ * without. Writes no value; reads, writes and unordered scans go on meanwhile. Cancelled or failed, the store is as
+ * before. */
+CAIRN_API int cairn_index_add(cairn *store, const cairn_index_options *options, cairn_error *error);
+/* Takes it away: CAIRN_NOT_FOUND when there is none. Scans that walk it fail from then on. */
+CAIRN_API int cairn_index_drop(cairn *store, cairn_error *error);
+/* Builds it anew, with no more space than it needs, and puts the new one in the place of the old one, which serves
+ * until then. An index that is missing or damaged is rebuilt by the store itself. CAIRN_NOT_FOUND: there is none. */
+CAIRN_API int cairn_index_rebuild(cairn *store, const cairn_index_options *options, cairn_error *error);
 
 /* ---- Upkeep ---- */
 
@@ -398,6 +432,10 @@ typedef struct cairn_stats {
     uint64_t snapshots;       /* open ones */
     uint64_t snapshot_age_ms; /* of the oldest; 0: none is open */
     uint64_t scans;           /* open ones, which keep what they list like a snapshot */
+    bool ordered;             /* there is an ordered index */
+    bool ordered_building;    /* it is being built: scans that need it wait */
+    uint64_t ordered_bytes;   /* length of its file */
+    uint64_t ordered_pending; /* changes that its file does not have yet; scans see them */
 } cairn_stats;
 CAIRN_API int cairn_stats_get(cairn *store, cairn_stats *stats, cairn_error *error);
 

@@ -8,6 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+bool ordered_is_built_in(void) { return true; }
+
+int ordered_check_support(os_dir *dir, cairn_error *error) {
+    char path[OS_PATH_SIZE];
+    if (os_dir_path(dir, path) == 0) return CAIRN_OK;
+    return status_set(error, CAIRN_UNSUPPORTED, "no ordered index here: the directory has no path");
+}
+
 /* ---- Opening ---- */
 
 int ordered_open(ordered **out, os_dir *dir, const ordered_options *options, cairn_error *error) {

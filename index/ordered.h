@@ -24,6 +24,7 @@
 #define CAIRN_INDEX_ORDERED_H
 
 #include "include/cairn.h"
+#include "index/key_range.h"
 #include "src/os/os.h"
 
 #include <stdbool.h>
@@ -37,6 +38,10 @@
 #define ORDERED_KEY_MAX 65536u
 #define ORDERED_BATCH_KEYS 256u
 #define ORDERED_BATCH_BYTES 65536u
+
+bool ordered_is_built_in(void);
+/* CAIRN_UNSUPPORTED: built without it, or the directory has no path for LMDB. */
+int ordered_check_support(os_dir *dir, cairn_error *error);
 
 typedef struct ordered ordered;
 
@@ -87,22 +92,13 @@ void ordered_build_abort(ordered_build *b);
 
 typedef struct ordered_cursor ordered_cursor;
 
-/* All of it together holds. A bound that is NULL is none, one of size 0 is the empty key. Bounds and prefix may be
- * longer than any key. */
-typedef struct ordered_range {
-    const void *lower, *upper, *prefix;
-    size_t lower_size, upper_size, prefix_size;
-    bool lower_exclusive, upper_exclusive;
-    bool reverse;
-} ordered_range;
-
 typedef struct ordered_key {
     const void *bytes;
     size_t size;
 } ordered_key;
 
 /* Copies the range. CAIRN_OK or CAIRN_NO_MEMORY. The index outlives the cursor. */
-int ordered_cursor_open(ordered_cursor **out, ordered *o, const ordered_range *range, cairn_error *error);
+int ordered_cursor_open(ordered_cursor **out, ordered *o, const key_range *range, cairn_error *error);
 /* The next keys, in order and each once: at least one, at most `max` (at least 1), ORDERED_BATCH_KEYS, or what makes
  * ORDERED_BATCH_BYTES full. They stay until the next call. CAIRN_DONE: no more. Each call sees what has been absorbed
  * when it is made, behind the last key that the call before gave. After a failure it can be called again. */

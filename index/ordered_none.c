@@ -3,8 +3,15 @@
 #include "src/base/check.h"
 #include "src/base/status.h"
 
+bool ordered_is_built_in(void) { return false; }
+
 static int unsupported(cairn_error *error) {
     return status_set(error, CAIRN_UNSUPPORTED, "built without the ordered index");
+}
+
+int ordered_check_support(os_dir *dir, cairn_error *error) {
+    (void)dir;
+    return unsupported(error);
 }
 
 int ordered_open(ordered **out, os_dir *dir, const ordered_options *options, cairn_error *error) {
@@ -39,7 +46,7 @@ int ordered_absorb(ordered *o, const ordered_change *changes, size_t count, uint
     return unsupported(error);
 }
 
-int ordered_cursor_open(ordered_cursor **out, ordered *o, const ordered_range *range, cairn_error *error) {
+int ordered_cursor_open(ordered_cursor **out, ordered *o, const key_range *range, cairn_error *error) {
     (void)out, (void)o, (void)range;
     return unsupported(error);
 }

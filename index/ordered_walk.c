@@ -142,72 +142,11 @@ static int start_at(walk *w, const uint8_t *bound, size_t size, bool exclusive) 
     }
 }
 
-/* ---- Ranges ---- */
-
-typedef struct bound {
-    uint8_t *bytes; /* NULL: none */
-    size_t size;
-    bool exclusive;
-} bound;
-
-static int compare(const void *a, size_t a_size, const void *b, size_t b_size) {
-    size_t size = min_u64(a_size, b_size);
-    int order = size > 0 ? memcmp(a, b, size) : 0;
-    return order != 0 ? order : (a_size > b_size) - (a_size < b_size);
-}
-
-static int bound_set(bound *b, const void *bytes, size_t size, bool exclusive) {
-    uint8_t *copy = malloc(size + 1);
-    if (copy == NULL) return CAIRN_NO_MEMORY;
-    if (size > 0) memcpy(copy, bytes, size);
-    free(b->bytes);
-    *b = (bound){copy, size, exclusive};
-    return CAIRN_OK;
-}
-
-/* A bound that is longer than any key lies between two keys that can be. */
-static int lower_set(bound *b, const void *bytes, size_t size, bool exclusive) {
-    return size > ORDERED_KEY_MAX ? bound_set(b, bytes, ORDERED_KEY_MAX, true) : bound_set(b, bytes, size, exclusive);
-}
-static int upper_set(bound *b, const void *bytes, size_t size, bool exclusive) {
-    return size > ORDERED_KEY_MAX ? bound_set(b, bytes, ORDERED_KEY_MAX, false) : bound_set(b, bytes, size, exclusive);
-}
-
-/* The keys with a prefix are those from it on to the first string that is higher and does not begin with it. */
-static int narrow_to_prefix(bound *lower, bound *upper, const uint8_t *prefix, size_t size) {
-    if (lower->bytes == NULL || compare(lower->bytes, lower->size, prefix, size) < 0) {
-        int code = lower_set(lower, prefix, size, false);
-        if (code != CAIRN_OK) return code;
-    }
-    if (size > ORDERED_KEY_MAX) return upper_set(upper, "", 0, true);
-    while (size > 0 && prefix[size - 1] == 0xff)
-        size--;
-    if (size == 0) return CAIRN_OK;
-    bound end = {0};
-    int code = bound_set(&end, prefix, size, true);
-    if (code != CAIRN_OK) return code;
-    end.bytes[size - 1]++;
-    if (upper->bytes != NULL && compare(upper->bytes, upper->size, end.bytes, end.size) < 0) {
-        free(end.bytes);
-        return CAIRN_OK;
-    }
-    free(upper->bytes);
-    *upper = end;
-    return CAIRN_OK;
-}
-
-static bool is_beyond(const bound *b, const walk *w) {
-    if (b->bytes == NULL) return false;
-    int order = compare(w->key, w->size, b->bytes, b->size);
-    if (w->reverse) order = -order;
-    return order > 0 || (order == 0 && b->exclusive);
-}
-
 /* ---- Cursors ---- */
 
 struct ordered_cursor {
     ordered *index;
-    bound start, end; /* in the walk's direction; `start` becomes the last key given */
+    key_bound start, end; /* in the walk's direction; `start` becomes the last key given */
     bool done;
     walk walk;
     size_t count, used;
@@ -215,41 +154,26 @@ struct ordered_cursor {
     uint8_t bytes[ORDERED_BATCH_BYTES + ORDERED_KEY_MAX];
 };
 
-int ordered_cursor_open(ordered_cursor **out, ordered *o, const ordered_range *range, cairn_error *error) {
-    bound lower = {0}, upper = {0};
-    int code = CAIRN_OK;
+int ordered_cursor_open(ordered_cursor **out, ordered *o, const key_range *range, cairn_error *error) {
     ordered_cursor *c = malloc(sizeof *c);
-    if (c == NULL) goto no_memory;
-    if (range->lower != NULL) code = lower_set(&lower, range->lower, range->lower_size, range->lower_exclusive);
-    if (code == CAIRN_OK && range->upper != NULL) {
-        code = upper_set(&upper, range->upper, range->upper_size, range->upper_exclusive);
+    if (c == NULL || key_range_bounds(range, &c->start, &c->end) != CAIRN_OK) {
+        free(c);
+        return status_set(error, CAIRN_NO_MEMORY, "no memory for a walk through the ordered index");
     }
-    if (code == CAIRN_OK && range->prefix != NULL) {
-        code = narrow_to_prefix(&lower, &upper, range->prefix, range->prefix_size);
-    }
-    if (code != CAIRN_OK) goto no_memory;
     c->index = o;
     c->done = false;
     c->count = c->used = 0;
     c->walk.env = &o->env;
     c->walk.reverse = range->reverse;
     c->walk.sets[0] = 0;
-    c->start = range->reverse ? upper : lower;
-    c->end = range->reverse ? lower : upper;
     *out = c;
     return CAIRN_OK;
-
-no_memory:
-    free(lower.bytes);
-    free(upper.bytes);
-    free(c);
-    return status_set(error, CAIRN_NO_MEMORY, "no memory for a walk through the ordered index");
 }
 
 void ordered_cursor_close(ordered_cursor *c) {
     if (c == NULL) return;
-    free(c->start.bytes);
-    free(c->end.bytes);
+    key_bound_release(&c->start);
+    key_bound_release(&c->end);
     free(c);
 }
 
@@ -261,7 +185,7 @@ static int start(ordered_cursor *c) {
 static int collect(ordered_cursor *c, size_t max) {
     walk *w = &c->walk;
     int rc = start(c);
-    while (rc == 0 && !is_beyond(&c->end, w)) {
+    while (rc == 0 && !key_bound_passed(&c->end, w->reverse, w->key, w->size)) {
         uint8_t *bytes = c->bytes + c->used;
         memcpy(bytes, w->key, w->size);
         c->keys[c->count++] = (ordered_key){bytes, w->size};
@@ -290,7 +214,7 @@ static int collect_in_transaction(ordered_cursor *c, size_t max) {
 /* So that the next call goes on behind the last key. */
 static int move_start(ordered_cursor *c) {
     const ordered_key *last = &c->keys[c->count - 1];
-    return bound_set(&c->start, last->bytes, last->size, true);
+    return key_bound_set(&c->start, last->bytes, last->size, true);
 }
 
 int ordered_next(ordered_cursor *c, size_t max, const ordered_key **keys, size_t *count, cairn_error *error) {

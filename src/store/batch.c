@@ -106,8 +106,9 @@ static bool expires(const batch_part *p) { return p->written && p->applied.expir
 /* Gives back what `reserve` took for the first `count` parts. */
 static void unreserve(batch_commit *c, size_t count) {
     for (size_t i = 0; i < count; i++) {
-        const batch_part *p = &c->parts[i];
+        batch_part *p = &c->parts[i];
         if (expires(p)) expiry_unreserve(c->store->expiries, p->hash.index, 1);
+        store_change_unreserve(&p->applied);
     }
     store_quota_give(c->store, c->growth);
 }
@@ -143,13 +144,14 @@ static int reserve(batch_commit *c) {
     int rc = CAIRN_OK;
     count_inserts(c, inserts);
     for (i = 0; rc == CAIRN_OK && i < c->count; i++) {
-        const batch_part *p = &c->parts[i];
+        batch_part *p = &c->parts[i];
         if (!p->written) continue;
         uint64_t new_bytes = p->change->removes ? 0 : location_units(p->applied.to) * UNIT_BYTES;
         growth += store_change_growth(&p->applied, new_bytes);
         rc = store_change_reserve(store, &p->applied, c->snapshot, inserts[hash_index_shard_of(p->hash.index)],
                                   c->error);
         if (rc == CAIRN_OK && expires(p) && expiry_reserve(store->expiries, p->hash.index, 1) != CAIRN_OK) {
+            store_change_unreserve(&p->applied);
             rc = status_set(c->error, CAIRN_NO_MEMORY, "no memory for times to live");
         }
         if (rc != CAIRN_OK) break;

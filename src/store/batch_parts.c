@@ -42,7 +42,13 @@ int batch_make_parts(batch_commit *c, const cairn_batch *b) {
     for (size_t i = 0; i < b->count; i++) {
         const batch_change *change = &b->changes[i];
         key_hash hash = store_hash(c->store, batch_key(change), change->key_size);
-        c->parts[i] = (batch_part){.change = change, .hash = hash, .number = i, .applied = {.hash = hash.index}};
+        c->parts[i] = (batch_part){.change = change,
+                                   .hash = hash,
+                                   .number = i,
+                                   .applied = {.hash = hash.index,
+                                               .key = batch_key(change),
+                                               .key_size = change->key_size,
+                                               .removes = change->removes}};
     }
     c->count = b->count;
     qsort(c->parts, c->count, sizeof *c->parts, by_hash);

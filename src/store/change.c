@@ -15,12 +15,27 @@ int store_change_supersedes(cairn *store, store_change *change, const store_foun
     return CAIRN_OK;
 }
 
-int store_change_reserve(cairn *store, const store_change *change, uint64_t snapshot, size_t inserts,
-                         cairn_error *error) {
+/* Whether the set of keys is another one afterwards. */
+static bool changes_keys(const store_change *change) { return change->removes == (change->from != LOCATION_NONE); }
+
+int store_change_reserve(cairn *store, store_change *change, uint64_t snapshot, size_t inserts, cairn_error *error) {
     int rc = CAIRN_OK;
-    if (change->from == LOCATION_NONE) rc = hash_index_reserve_many(store->index, change->hash, inserts);
+    if (store_ordered_is_on(store) && changes_keys(change) && change->key != NULL) {
+        change->noted = key_change_new(change->key, change->key_size);
+        if (change->noted == NULL) rc = CAIRN_NO_MEMORY;
+    }
+    if (rc == CAIRN_OK && change->from == LOCATION_NONE) {
+        rc = hash_index_reserve_many(store->index, change->hash, inserts);
+    }
     if (rc == CAIRN_OK && snapshot != 0) rc = side_table_record(store->side, change->hash, snapshot);
-    return rc == CAIRN_OK ? rc : status_set(error, rc, "no memory for the index");
+    if (rc == CAIRN_OK) return CAIRN_OK;
+    store_change_unreserve(change);
+    return status_set(error, rc, "no memory for the index");
+}
+
+void store_change_unreserve(store_change *change) {
+    key_change_free(change->noted);
+    change->noted = NULL;
 }
 
 void store_change_publish(cairn *store, const store_change *change) {
@@ -54,6 +69,8 @@ void store_change_account(cairn *store, const store_change *change, uint64_t sna
             expiry_add(store->expiries, &(expiry_entry){change->expires_at_ms, change->hash, change->to});
         }
     }
+    if (change->noted != NULL) overlay_push(store->ordered.changes, change->noted, change->removes, snapshot);
+    if (change->removes && change->key == NULL) store_ordered_doubt(store);
     if (change->new_file_size != 0) store_stream_added(store, change->new_file_size);
     if (change->old_stream != 0) store_stream_died(store, change->old_stream, change->old_file_size);
 }

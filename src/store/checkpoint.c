@@ -92,8 +92,10 @@ bool store_blob_decode(store_blob *blob, const uint8_t *bytes, size_t size) {
 /* Rule 1: the log is durable up to what the images know before the root that names them is published. */
 static int fence(void *ctx, checkpoint_info *info, uint8_t **blob, size_t *size, cairn_error *error) {
     fence_context *f = ctx;
+    int rc = store_ordered_absorb(f->store, error); /* src/store/ordered_index.h, invariants 2 and 4 */
+    if (rc != CAIRN_OK) return rc;
     info->end_place = vlog_next_place(f->store->log);
-    int rc = vlog_sync(f->store->log, info->end_place, error);
+    rc = vlog_sync(f->store->log, info->end_place, error);
     return rc == CAIRN_OK ? make_blob(f, blob, size, error) : rc;
 }
 
@@ -131,6 +133,7 @@ static int write_surely(cairn *store, bool closing, cairn_error *error) {
     bool using = false;
     int rc = write_locked(store, closing, false, error);
     if (rc == CAIRN_FULL && store_reserve_give(store, &using)) rc = write_locked(store, closing, false, error);
+    if (rc == CAIRN_FULL && store_ordered_give_room(store)) rc = write_locked(store, closing, false, error);
     if (rc == CAIRN_FULL) {
         rc = checkpoint_discard(store->checkpoint, error);
         if (rc == CAIRN_OK) rc = write_locked(store, closing, false, error);

@@ -313,6 +313,13 @@ static int shrink_checkpoint(cairn *store, cairn_error *error) {
     return CAIRN_OK;
 }
 
+/* It is built beside the old one, for which there may be no room. */
+static void shrink_ordered(cairn *store) {
+    cairn_error error;
+    if (store_ordered_shrink(store, &error) == CAIRN_OK) return;
+    store_say(store, CAIRN_LOG_WARNING, "the ordered index keeps its size: %s", error.message);
+}
+
 static int prepare(compaction *c, cairn_error *error) {
     cairn *store = c->store;
     if (c->options.dry_run) return CAIRN_OK;
@@ -338,7 +345,10 @@ static int run(compaction *c, cairn_error *error) {
         bool in_vain = is_tight && vlog_usage_get(c->store->log).record_bytes >= before;
         rounds -= !c->left || in_vain;
     }
-    if (rc == CAIRN_OK && c->options.full && !c->options.dry_run) rc = shrink_checkpoint(c->store, &why);
+    if (rc == CAIRN_OK && c->options.full && !c->options.dry_run) {
+        shrink_ordered(c->store);
+        rc = shrink_checkpoint(c->store, &why);
+    }
     if (rc != CAIRN_OK && error != NULL) *error = why;
     if (rc != CAIRN_OK || !c->damaged) return rc;
     return status_set(error, CAIRN_CORRUPT, "segments in which something is damaged were left alone; verify names it");

@@ -14,10 +14,14 @@ uint64_t store_now(cairn *store) {
 /* Stripe held, inside the epoch. */
 static int take_out(cairn *store, const expiry_entry *e) {
     store_found found;
-    store_change change = {.hash = e->hash, .from = e->where, .due = true};
+    store_change change = {.hash = e->hash, .removes = true, .from = e->where, .due = true};
     found.where = e->where;
     int rc = vlog_head_read(store->log, e->where, STORE_HEAD_BYTES, &found.head, NULL);
-    if (rc == CAIRN_OK) rc = store_change_supersedes(store, &change, &found, NULL);
+    if (rc == CAIRN_OK) {
+        change.key = vlog_head_key(&found.head);
+        change.key_size = found.head.header.key_size;
+        rc = store_change_supersedes(store, &change, &found, NULL);
+    }
     if (rc == CAIRN_CORRUPT) rc = CAIRN_OK; /* a damaged record expires like another */
     uint64_t snapshot = atomic_load(&store->newest_snapshot);
     if (rc == CAIRN_OK) rc = store_change_reserve(store, &change, snapshot, 0, NULL);

@@ -74,9 +74,13 @@ static int check_empty(cairn *store, const char *path, cairn_error *error) {
 }
 
 static int create(cairn *store, const char *path, cairn_error *error) {
+    bool wants_order = store->options.ordered_index != CAIRN_ORDERED_OFF;
+    if (store->options.ordered_index == CAIRN_ORDERED_ON && !ordered_is_built_in()) {
+        return status_set(error, CAIRN_UNSUPPORTED, "this library is built without the ordered index");
+    }
     int rc = check_empty(store, path, error);
     if (rc != CAIRN_OK) return rc;
-    uint32_t flags = store->options.ordered_index == CAIRN_ORDERED_OFF ? 0 : IDENTITY_ORDERED;
+    uint32_t flags = wants_order && ordered_is_built_in() ? IDENTITY_ORDERED : 0;
     rc = identity_make(&store->identity, store->os, flags, error);
     /* The identity comes last: with it, everything else is there. */
     if (rc == CAIRN_OK) rc = vlog_create(store->dir, store->identity.store_id, store->identity.salt, error);
@@ -91,8 +95,10 @@ static int load_or_create(cairn *store, const char *path, bool *created, cairn_e
     }
     if (rc == CAIRN_OK) {
         if (store->options.ordered_index != CAIRN_ORDERED_ON) return CAIRN_OK;
-        if ((store->identity.flags & IDENTITY_ORDERED) != 0) return CAIRN_OK;
-        return status_set(error, CAIRN_UNSUPPORTED, "the store was created without an ordered index");
+        if ((store->identity.flags & IDENTITY_ORDERED) != 0 && ordered_is_built_in()) return CAIRN_OK;
+        return status_set(error, CAIRN_UNSUPPORTED,
+                          ordered_is_built_in() ? "the store has no ordered index (cairn_index_add)"
+                                                : "this library is built without the ordered index");
     }
     os_file *file = NULL;
     int os_rc = os_file_open(store->dir, IDENTITY_NAME, OS_READ_ONLY, &file);
@@ -196,10 +202,12 @@ static int open_parts_surely(cairn *store, cairn_error *error) {
 static void free_store(cairn *store) {
     release_parts(store);
     store_reserve_release(store);
+    store_ordered_release(store);
     if (store->dir != NULL) os_dir_close(store->dir);
     os_cond_destroy(&store->upkeep.wake_flusher);
     os_cond_destroy(&store->upkeep.wake_keeper);
     os_cond_destroy(&store->upkeep.wake_compactor);
+    os_cond_destroy(&store->upkeep.wake_orderer);
     os_mutex_destroy(&store->upkeep.lock);
     os_mutex_destroy(&store->streams_lock);
     os_mutex_destroy(&store->batches_lock);
@@ -233,12 +241,16 @@ int store_open_on(cairn **out, os *system, const char *path, const cairn_options
     os_cond_init(&store->upkeep.wake_flusher);
     os_cond_init(&store->upkeep.wake_keeper);
     os_cond_init(&store->upkeep.wake_compactor);
+    os_cond_init(&store->upkeep.wake_orderer);
     bool created = false;
-    int rc = store_copy_options(&store->options, sizeof store->options, options, error);
+    int rc = store_ordered_init(store);
+    if (rc != CAIRN_OK) (void)status_set(error, rc, "no memory for a store");
+    if (rc == CAIRN_OK) rc = store_copy_options(&store->options, sizeof store->options, options, error);
     if (rc == CAIRN_OK) rc = check_options(&store->options, error);
     if (rc == CAIRN_OK) rc = open_dir(store, path, error);
     if (rc == CAIRN_OK) rc = load_or_create(store, path, &created, error);
     if (rc == CAIRN_OK) rc = open_parts_surely(store, error);
+    if (rc == CAIRN_OK) rc = store_ordered_open(store, created, error);
     if (rc == CAIRN_OK && created) rc = vlog_prepare(store->log, error);
     /* After a crash it may be gone, or lent. */
     bool has_records = rc == CAIRN_OK && vlog_usage_get(store->log).record_bytes > 0;

@@ -80,7 +80,7 @@ static int apply(void *ctx, const vlog_event *e, cairn_error *error) {
     int rc = (e->flags & RECORD_COLLIDES) != 0 ? apply_colliding(store, e, error) : apply_alone(store, e, error);
     hash_index_unlock(store->index, e->hash.index);
     epoch_exit(store->readers, guard);
-    return rc;
+    return rc == CAIRN_OK ? store_ordered_replayed(store, e->place, e->where, error) : rc;
 }
 
 static int count_live(void *ctx, uint64_t hash, location where) {
@@ -176,6 +176,7 @@ static int clean_up(cairn *store, cairn_error *error) {
 
 int store_recover(cairn *store, cairn_error *error) {
     loaded l = {0};
+    store->ordered.replayed_count = 0; /* of an attempt before */
     int rc = load_checkpoint(store, &l, error);
     if (rc != CAIRN_OK) {
         free(l.bytes);

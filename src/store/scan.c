@@ -1,9 +1,8 @@
-/* Listing every key, in the order of the log. The locations are copied at the opening, shard by shard, as a snapshot
- * has them, so that a scan sees one moment and writers go on. While it is open, a snapshot of its own keeps what is
- * superseded where it is, and what compaction has moved since the opening is not removed (src/store/reclaim.c). */
-#include "src/base/array.h"
+/* Scans: in order over the ordered index (scan_ordered.h), or over a list in the order of the log (listing.h). */
 #include "src/base/check.h"
 #include "src/base/status.h"
+#include "src/store/listing.h"
+#include "src/store/scan_ordered.h"
 #include "src/store/store.h"
 
 #include <stdlib.h>
@@ -13,79 +12,44 @@ struct cairn_scan {
     bool keys_only;
     uint64_t left; /* entries that may still be returned */
     store_moment moment;
-    cairn_snapshot *hold; /* of its opening */
-    location *list;
-    size_t count, capacity, next;
-    bool on_entry;
+    ordered_scan *ordered; /* NULL: it goes by the list */
+    cairn_snapshot *hold;  /* of its opening, with `ordered`: what compaction moves meanwhile is not removed */
+    listing all;
+    bool on_entry, has_head;
+    scan_key key;
     vlog_head head;
     uint8_t *value; /* of the current entry, once asked for */
 };
+
+static bool needs_order(const cairn_scan_options *o) {
+    return o->lower != NULL || o->upper != NULL || o->prefix != NULL || o->like != NULL || o->reverse;
+}
 
 static int check_options(const cairn *store, const cairn_scan_options *o, cairn_error *error) {
     if (o->snapshot != NULL && !store_snapshot_is_of(o->snapshot, store)) {
         return status_set(error, CAIRN_INVALID, "the snapshot is another handle's");
     }
-    if (o->lower == NULL && o->upper == NULL && o->prefix == NULL && o->like == NULL && !o->reverse) return CAIRN_OK;
-    return status_set(error, CAIRN_UNSUPPORTED,
-                      "a scan with bounds, prefix, LIKE or reverse needs an ordered index, which this version does not "
-                      "have; without them it lists every key");
+    bool missing = (o->lower == NULL && o->lower_size > 0) || (o->upper == NULL && o->upper_size > 0) ||
+                   (o->prefix == NULL && o->prefix_size > 0) || (o->like == NULL && o->like_size > 0);
+    return missing ? status_set(error, CAIRN_INVALID, "a bound that is NULL has a size") : CAIRN_OK;
 }
 
-static int add(cairn_scan *s, location where) {
-    location *grown = array_with_room(s->list, &s->capacity, s->count, sizeof *grown, 1024);
-    if (grown == NULL) return CAIRN_NO_MEMORY;
-    s->list = grown;
-    s->list[s->count++] = where;
-    return CAIRN_OK;
-}
-
-static int collect(void *ctx, uint64_t hash, location where) {
-    cairn_scan *s = ctx;
-    size_t count;
-    bool saved = side_table_find(s->store->side, hash, s->moment.number, &count) != NULL;
-    return saved ? CAIRN_OK : add(s, where);
-}
-
-static int collect_saved(void *ctx, uint64_t hash, const location *list, size_t count) {
-    int rc = CAIRN_OK;
-    (void)hash;
-    for (size_t i = 0; rc == CAIRN_OK && i < count; i++) {
-        rc = add(ctx, list[i]);
+static int begin(cairn_scan *s, const cairn_scan_options *o, cairn_error *error) {
+    if (!needs_order(o) && !store_ordered_is_on(s->store)) {
+        int rc = listing_open(&s->all, s->store, o->snapshot, error);
+        s->moment = s->all.moment;
+        return rc;
     }
-    return rc;
-}
-
-static int by_address(const void *a, const void *b) {
-    uint64_t x = location_address(*(const location *)a), y = location_address(*(const location *)b);
-    return (x > y) - (x < y);
-}
-
-static int take_list(cairn_scan *s, cairn_error *error) {
-    hash_index *index = s->store->index;
-    int rc = CAIRN_OK;
-    for (unsigned shard = 0; rc == CAIRN_OK && shard < HASH_INDEX_SHARDS; shard++) {
-        uint64_t any_hash = (uint64_t)shard << 54;
-        hash_index_lock(index, any_hash);
-        rc = hash_index_visit_shard(index, shard, collect, s);
-        if (rc == CAIRN_OK) rc = side_table_visit_shard(s->store->side, shard, s->moment.number, collect_saved, s);
-        hash_index_unlock(index, any_hash);
-    }
-    if (rc != CAIRN_OK) return status_set(error, rc, "no memory to list %zu keys and more", s->count);
-    if (s->count > 0) qsort(s->list, s->count, sizeof *s->list, by_address);
-    return CAIRN_OK;
-}
-
-/* The list of a snapshot, or of the scan's own. */
-static int take_moment(cairn_scan *s, const cairn_snapshot *given, cairn_error *error) {
     int rc = store_snapshot_make(s->store, true, &s->hold, error);
     if (rc != CAIRN_OK) return rc;
-    s->moment = store_snapshot_moment(given != NULL ? given : s->hold);
-    return take_list(s, error);
+    s->moment = store_snapshot_moment(o->snapshot != NULL ? o->snapshot : s->hold);
+    return ordered_scan_open(&s->ordered, s->store, s->moment, o, error);
 }
 
 static void free_scan(cairn_scan *s) {
+    ordered_scan_close(s->ordered);
+    listing_close(&s->all);
     if (s->hold != NULL) store_snapshot_drop(s->hold);
-    free(s->list);
     free(s);
 }
 
@@ -103,7 +67,7 @@ int cairn_scan_open(cairn *store, const cairn_scan_options *options, cairn_scan 
     s->keys_only = o.keys_only;
     s->left = o.limit == 0 ? UINT64_MAX : o.limit;
     s->head.bytes = s->head.inline_bytes;
-    rc = take_moment(s, o.snapshot, error);
+    rc = begin(s, &o, error);
     if (rc != CAIRN_OK) {
         free_scan(s);
         return rc;
@@ -117,12 +81,31 @@ static void leave_entry(cairn_scan *s) {
     vlog_head_release(&s->head);
     free(s->value);
     s->value = NULL;
-    s->on_entry = false;
+    s->on_entry = s->has_head = false;
 }
 
-static bool is_expired(const cairn_scan *s) {
-    uint64_t expires = s->head.header.expires_at_ms;
-    return expires != 0 && expires <= s->moment.now_ms;
+/* The head of the key's record at the scan's moment. */
+static int find_head(cairn_scan *s, cairn_error *error) {
+    store_found found;
+    epoch_guard guard = epoch_enter(s->store->readers);
+    int rc = store_snapshot_find(s->store, s->moment, s->key.bytes, s->key.size, &found, error);
+    if (rc == CAIRN_OK) vlog_head_move(&s->head, &found.head);
+    s->has_head = rc == CAIRN_OK;
+    store_found_release(&found);
+    epoch_exit(s->store->readers, guard);
+    return rc;
+}
+
+static int next_in_order(cairn_scan *s, cairn_error *error) {
+    int rc = ordered_scan_next(s->ordered, &s->key, error);
+    return rc == CAIRN_OK && !s->keys_only ? find_head(s, error) : rc;
+}
+
+static int next_in_list(cairn_scan *s, cairn_error *error) {
+    int rc = listing_next(&s->all, false, &s->head, error);
+    s->has_head = rc == CAIRN_OK;
+    if (rc == CAIRN_OK) s->key = (scan_key){vlog_head_key(&s->head), s->head.header.key_size};
+    return rc;
 }
 
 int cairn_scan_next(cairn_scan *s, cairn_error *error) {
@@ -130,29 +113,23 @@ int cairn_scan_next(cairn_scan *s, cairn_error *error) {
     int rc = store_check(s->store, error);
     if (rc != CAIRN_OK) return rc;
     leave_entry(s);
-    while (s->next < s->count && s->left > 0) {
-        epoch_guard guard = epoch_enter(s->store->readers);
-        rc = vlog_head_read(s->store->log, s->list[s->next++], STORE_HEAD_BYTES, &s->head, error);
-        epoch_exit(s->store->readers, guard);
-        if (rc == CAIRN_OK && is_expired(s)) {
-            vlog_head_release(&s->head);
-            continue;
-        }
-        s->left--;
-        s->on_entry = rc == CAIRN_OK;
-        return rc;
-    }
-    return CAIRN_DONE;
+    if (s->left == 0) return CAIRN_DONE;
+    rc = s->ordered != NULL ? next_in_order(s, error) : next_in_list(s, error);
+    if (rc == CAIRN_OK || rc == CAIRN_CORRUPT) s->left--;
+    s->on_entry = rc == CAIRN_OK;
+    return rc;
 }
 
 const void *cairn_scan_key(const cairn_scan *s, size_t *size) {
     CHECK(s->on_entry);
-    *size = s->head.header.key_size;
-    return vlog_head_key(&s->head);
+    *size = s->key.size;
+    return s->key.bytes;
 }
 
-uint64_t cairn_scan_value_size(const cairn_scan *s) {
+uint64_t cairn_scan_value_size(const cairn_scan *scan) {
+    cairn_scan *s = (cairn_scan *)scan; /* what it learns is no change that anybody sees */
     CHECK(s->on_entry);
+    if (!s->has_head && find_head(s, NULL) != CAIRN_OK) return UINT64_MAX;
     return s->head.header.value_size;
 }
 

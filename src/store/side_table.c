@@ -35,6 +35,7 @@ struct side_table {
     side_table_released released;
     void *released_ctx;
     _Atomic uint64_t pinned_bytes, bytes;
+    _Atomic uint64_t newest; /* the highest number of an entry that there ever was */
     side_shard shards[HASH_INDEX_SHARDS];
 };
 
@@ -107,6 +108,15 @@ static saved *entry_for(saved *e, uint64_t snapshot) {
     return serving;
 }
 
+bool side_table_serves(const side_table *t, uint64_t snapshot) { return atomic_load(&t->newest) >= snapshot; }
+
+/* Before the change that the entry is for, so that nobody sees the change without it. */
+static void note_number(side_table *t, uint64_t number) {
+    uint64_t seen = atomic_load(&t->newest);
+    while (seen < number && !atomic_compare_exchange_weak(&t->newest, &seen, number)) {
+    }
+}
+
 static bool make_chains(side_table *t, side_shard *shard) {
     if (shard->chains != NULL) return true;
     shard->chains = calloc((size_t)1 << CHAIN_BITS_MIN, sizeof *shard->chains);
@@ -168,6 +178,7 @@ int side_table_record(side_table *t, uint64_t hash, uint64_t newest) {
     e->next = *head;
     *head = e;
     shard->entries++;
+    note_number(t, newest);
     bytes_add(t, saved_bytes(count));
     double_chains(t, shard);
     return CAIRN_OK;

@@ -42,6 +42,10 @@ bool side_table_pin(side_table *t, uint64_t hash, location where, uint64_t bytes
  * not NULL. Good while the stripe is held. */
 const location *side_table_find(const side_table *t, uint64_t hash, uint64_t snapshot, size_t *count);
 
+/* Whether it may give a list for this snapshot under any hash. Any thread, no lock; false is what held at some moment
+ * of the call. */
+bool side_table_serves(const side_table *t, uint64_t snapshot);
+
 /* Visits every hash of one shard for which side_table_find gives a list, with that list. Non-zero from visit ends the
  * walk and is returned. Stripe held. */
 typedef int (*side_table_visit)(void *ctx, uint64_t hash, const location *list, size_t count);

@@ -60,6 +60,7 @@ void store_snapshot_drop(cairn_snapshot *s) {
     uint64_t newest, *open = leave(store, s, &count, &newest);
     /* Without memory for the list, what only this one saw waits for the next sweep. */
     if (open != NULL) side_table_sweep(store->side, open, count, newest);
+    if (open != NULL) overlay_sweep(store->ordered.changes, count > 0 ? open[0] : newest + 1);
     free(open);
     free(s);
 }
@@ -117,19 +118,16 @@ uint64_t store_snapshots_last(cairn *store) {
 
 /* ---- Reading ---- */
 
-#define CANDIDATES_FEW 8
-
-/* The locations that the snapshot has under a hash: in `few`, or in *more (malloc) when they are many. */
-static int candidates(const cairn_snapshot *s, uint64_t hash, location few[CANDIDATES_FEW], location **more,
-                      size_t *count) {
-    cairn *store = s->store;
+int store_snapshot_candidates(cairn *store, store_moment moment, uint64_t hash, location few[STORE_CANDIDATES_FEW],
+                              location **more, size_t *count, bool *is_saved) {
     location *list = few;
     int rc = CAIRN_OK;
     *more = NULL;
     hash_index_lock(store->index, hash);
-    const location *saved = side_table_find(store->side, hash, s->moment.number, count);
+    const location *saved = side_table_find(store->side, hash, moment.number, count);
+    *is_saved = saved != NULL;
     if (saved == NULL) *count = hash_index_count(store->index, hash);
-    if (*count > CANDIDATES_FEW) list = *more = malloc(*count * sizeof *list);
+    if (*count > STORE_CANDIDATES_FEW) list = *more = malloc(*count * sizeof *list);
     if (list == NULL) {
         rc = CAIRN_NO_MEMORY;
     } else if (saved == NULL) {
@@ -143,15 +141,17 @@ static int candidates(const cairn_snapshot *s, uint64_t hash, location few[CANDI
     return rc;
 }
 
-/* As store_find_present, in the snapshot. Inside the epoch. */
-static int find(const cairn_snapshot *s, const void *key, size_t key_size, store_found *found, cairn_error *error) {
-    location few[CANDIDATES_FEW], *more;
+int store_snapshot_find(cairn *store, store_moment moment, const void *key, size_t key_size, store_found *found,
+                        cairn_error *error) {
+    location few[STORE_CANDIDATES_FEW], *more;
     size_t count;
+    bool saved;
     found->head.bytes = found->head.inline_bytes;
-    int rc = candidates(s, store_hash(s->store, key, key_size).index, few, &more, &count);
+    uint64_t hash = store_hash(store, key, key_size).index;
+    int rc = store_snapshot_candidates(store, moment, hash, few, &more, &count, &saved);
     if (rc != CAIRN_OK) return status_set(error, rc, "no memory for a look-up");
     const location *list = more != NULL ? more : few;
-    rc = store_find_among(s->store, list, count, s->moment.now_ms, key, key_size, found, error);
+    rc = store_find_among(store, list, count, moment.now_ms, key, key_size, found, error);
     free(more);
     if (rc != CAIRN_OK || (found->where != LOCATION_NONE && !found->expired)) return rc;
     return store_not_found(key, key_size, error);
@@ -172,7 +172,7 @@ int cairn_snapshot_get(cairn_snapshot *s, const void *key, size_t key_size, void
     *value_size = 0;
     store_found found;
     epoch_guard guard = epoch_enter(s->store->readers);
-    rc = find(s, key, key_size, &found, error);
+    rc = store_snapshot_find(s->store, s->moment, key, key_size, &found, error);
     if (rc == CAIRN_OK) rc = store_get_found(s->store, &found, value, value_size, error);
     store_found_release(&found);
     epoch_exit(s->store->readers, guard);
@@ -185,7 +185,7 @@ int cairn_snapshot_stat(cairn_snapshot *s, const void *key, size_t key_size, cai
     cairn_entry result = {0};
     store_found found;
     epoch_guard guard = epoch_enter(s->store->readers);
-    rc = find(s, key, key_size, &found, error);
+    rc = store_snapshot_find(s->store, s->moment, key, key_size, &found, error);
     if (rc == CAIRN_OK) rc = store_entry_fill(s->store, &found, &result, error);
     store_found_release(&found);
     epoch_exit(s->store->readers, guard);

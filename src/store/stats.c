@@ -38,7 +38,8 @@ int cairn_stats_get(cairn *store, cairn_stats *stats, cairn_error *error) {
         .cache_hits = cache.hits,
         .cache_misses = cache.misses,
         .expiring_keys = atomic_load(&store->expiring),
-        .index_bytes = hash_index_bytes(store->index) + side_table_bytes(store->side) + expiry_bytes(store->expiries),
+        .index_bytes = hash_index_bytes(store->index) + side_table_bytes(store->side) + expiry_bytes(store->expiries) +
+                       overlay_bytes(store->ordered.changes),
         .segments = usage.segments + atomic_load(&store->streams),
         .streams = atomic_load(&store->streams),
         .replay_bytes = vlog_appended_bytes(store->log) - atomic_load(&store->covered_bytes),
@@ -46,6 +47,7 @@ int cairn_stats_get(cairn *store, cairn_stats *stats, cairn_error *error) {
         .checkpoint_age_ms = written_ms == 0 ? UINT64_MAX : now_ms - min_u64(written_ms, now_ms),
     };
     s.dead_bytes -= min_u64(s.pinned_bytes, s.dead_bytes);
+    store_ordered_count(store, &s);
     store_snapshots_count(store, &s.snapshots, &s.snapshot_age_ms, &s.scans);
     rc = allocated(store, &s.allocated_bytes, error);
     return rc == CAIRN_OK ? store_copy_result(stats, &s, sizeof s, error) : rc;

@@ -3,14 +3,17 @@
  * Locks, in the order in which they are taken:
  *   backup_lock       one backup at a time
  *   compact_lock      one compaction at a time; guards what waits to be reclaimed, and who removes segments
+ *   ordered.admin     one adding, dropping or building of the ordered index at a time
  *   checkpoint_lock   one checkpoint at a time; guards `checkpoint` and what the newest one covers
+ *   ordered.absorbing see src/store/ordered_index.h
  *   reserve.lock      the file of the reserve; who waits for its last user holds none of those below it
  *   stripes           of the hash index: around look-up, append and index change of one key, or of all keys of a batch
  *   batches_lock      the list of batches under way
  *   the value log's   see vlog/log.h
  *   snapshots_lock    the list of open snapshots
  *   streams_lock      the list of dead value files
- *   the cache's and the expiries' own, see src/store/value_cache.h and src/store/expiry.h
+ *   the cache's, the expiries' and the ordered index's own, see src/store/value_cache.h, src/store/expiry.h and
+ *                     src/store/ordered_index.h
  *   upkeep.lock       what the store's own threads wait for; innermost
  * Reads take none: they are inside the epoch from the look-up to the last byte. Reads on a snapshot take a stripe to
  * learn what the snapshot has, not while they read.
@@ -35,6 +38,7 @@
 #include "src/os/os_thread.h"
 #include "src/store/expiry.h"
 #include "src/store/identity.h"
+#include "src/store/ordered_index.h"
 #include "src/store/side_table.h"
 #include "src/store/value_cache.h"
 #include "vlog/compacted.h"
@@ -42,18 +46,20 @@
 
 #include <stdatomic.h>
 
-#define UPKEEP_THREADS 3u
+#define UPKEEP_THREADS 4u
 typedef struct store_upkeep {
     os_mutex lock;
-    os_cond wake_flusher, wake_keeper, wake_compactor;
+    os_cond wake_flusher, wake_keeper, wake_compactor, wake_orderer;
     os_thread threads[UPKEEP_THREADS];
     bool running;                                /* the threads are there; the opener's and closer's */
     bool stop;                                   /* lock */
     bool flush_wanted;                           /* lock: something is not yet durable */
     bool keep_wanted;                            /* lock: enough was appended to look after segments and checkpoints */
     bool compact_wanted;                         /* lock: there is more garbage than there should be */
+    bool order_wanted;                           /* lock: the ordered index has something to absorb, or is missing */
     atomic_bool flush_signalled, keep_signalled; /* so that a put takes the lock only when it has news */
-    atomic_bool compact_signalled, stopping;     /* likewise; and compaction is to end soon */
+    atomic_bool order_signalled;                 /* likewise */
+    atomic_bool compact_signalled, stopping;     /* likewise; and compaction and building are to end soon */
     atomic_bool watches_expiries;                /* the keeper was told that there are keys that expire */
     _Atomic uint64_t kept_bytes;                 /* appended bytes when upkeep last ran */
     _Atomic uint64_t unsynced_ns; /* monotonic time of the oldest unsynced put; 0: none. Only without threads */
@@ -135,6 +141,7 @@ struct cairn {
     uint64_t backed_up_below;         /* streams_lock: a backup under way keeps those with lower ids; 0: none */
     _Atomic uint64_t streams, stream_bytes, dead_stream_bytes;
 
+    store_ordered ordered;
     store_upkeep upkeep;
     store_reserve reserve;
 };
@@ -220,19 +227,23 @@ bool store_is_resident(const cairn *store); /* all values stay */
 
 typedef struct store_change {
     uint64_t hash;
+    const void *key; /* NULL: it cannot be told, because the record is damaged */
+    size_t key_size;
+    bool removes;
     location from, to;                  /* LOCATION_NONE: absent */
     uint64_t old_stream, old_file_size; /* the value file of `from`; 0: none */
     uint64_t new_file_size;             /* of the value file of `to`; 0: none */
     uint64_t expires_at_ms;             /* of `to`; 0: never */
     bool due;                           /* `from` is taken out because it expired */
+    key_change *noted;                  /* that the key comes or goes; NULL: it does not, or nobody wants to know */
 } store_change;
 
 /* What the change supersedes, from what was found. CAIRN_OK also for a damaged record that names a value file. */
 int store_change_supersedes(cairn *store, store_change *change, const store_found *found, cairn_error *error);
 /* All stripes of the change are held and `from` is set; `snapshot` is store->newest_snapshot, read once since then.
  * Makes sure that what follows cannot fail; `inserts` changes of this shard that insert are to come. */
-int store_change_reserve(cairn *store, const store_change *change, uint64_t snapshot, size_t inserts,
-                         cairn_error *error);
+int store_change_reserve(cairn *store, store_change *change, uint64_t snapshot, size_t inserts, cairn_error *error);
+void store_change_unreserve(store_change *change); /* when it is not made after all */
 /* The change itself, which is what readers see; inside the epoch. Then what hangs on it. */
 void store_change_publish(cairn *store, const store_change *change);
 void store_change_account(cairn *store, const store_change *change, uint64_t snapshot);
@@ -276,6 +287,14 @@ typedef struct store_moment {
 int store_snapshot_make(cairn *store, bool of_scan, cairn_snapshot **out, cairn_error *error);
 void store_snapshot_drop(cairn_snapshot *snapshot);
 store_moment store_snapshot_moment(const cairn_snapshot *snapshot);
+/* The locations that the moment has under a hash: in `few`, or in *more (malloc'ed, else NULL) when they are many.
+ * *saved: something has changed there since. CAIRN_OK or CAIRN_NO_MEMORY. */
+#define STORE_CANDIDATES_FEW 8
+int store_snapshot_candidates(cairn *store, store_moment moment, uint64_t hash, location few[STORE_CANDIDATES_FEW],
+                              location **more, size_t *count, bool *saved);
+/* As store_find_present, at that moment. Inside the epoch. */
+int store_snapshot_find(cairn *store, store_moment moment, const void *key, size_t key_size, store_found *found,
+                        cairn_error *error);
 bool store_snapshot_is_of(const cairn_snapshot *snapshot, const cairn *store);
 /* Numbers and ages for the statistics. */
 void store_snapshots_count(cairn *store, uint64_t *count, uint64_t *oldest_ms, uint64_t *scans);
@@ -335,6 +354,8 @@ void store_upkeep_stop(cairn *store);
 /* After each append: tells the threads, or does what is due where there are none. `bytes` are those for which the
  * caller may be slowed down: 0 for a deletion, which makes the disk no fuller. */
 void store_upkeep_note(cairn *store, uint64_t bytes);
+
+void store_upkeep_wake_orderer(cairn *store); /* the ordered index is missing */
 
 /* ---- streams.c: value files and who names them ---- */
 

@@ -1,6 +1,7 @@
 /* What is done behind the callers' backs: syncs within sync_interval_ms, sealing and preparing segments, checkpoints,
- * taking expired keys out of the index, compaction. Three threads, so that a checkpoint never delays a sync, and a
- * compaction neither. Without threads the next append does what is due. */
+ * taking expired keys out of the index, compaction, absorbing keys into the ordered index and building that. Four
+ * threads, so that a checkpoint never delays a sync, and the others neither. Without threads the next append does what
+ * is due. */
 #include "src/base/status.h"
 #include "src/store/store.h"
 
@@ -10,6 +11,11 @@
 #define COMPACT_AFTER_MS 100u               /* after the news that there is garbage */
 #define COMPACT_AGAIN_MS 1000u /* where some is left that was held; then twice as long each time, up to ... */
 #define COMPACT_AGAIN_MS_MAX 60000u
+#define ORDER_AGAIN_MS 1000u /* after a build that failed; then twice as long each time, up to ... */
+#define ORDER_AGAIN_MS_MAX 60000u
+#define ORDER_PENDING_MAX ((uint64_t)256 << 20) /* with more to be absorbed puts wait, ... */
+#define ORDER_WAIT_US 1000u
+#define ORDER_WAIT_US_MAX 200000u /* ... up to so long */
 
 static void complain(cairn *store, const char *what, const cairn_error *error) {
     store_say(store, CAIRN_LOG_ERROR, "%s: %s", what, error->message);
@@ -114,6 +120,56 @@ static void *run_compactor(void *arg) {
     return NULL;
 }
 
+static void *run_orderer(void *arg) {
+    cairn *store = arg;
+    store_upkeep *u = &store->upkeep;
+    uint64_t again_ms = 0;
+    os_mutex_lock(&u->lock);
+    while (!u->stop) {
+        if (again_ms > 0) {
+            os_cond_wait_ms(&u->wake_orderer, &u->lock, again_ms);
+        } else if (!u->order_wanted) {
+            os_cond_wait(&u->wake_orderer, &u->lock);
+            continue;
+        }
+        if (u->stop) break;
+        u->order_wanted = false;
+        os_mutex_unlock(&u->lock);
+        bool done = store_ordered_upkeep(store);
+        os_mutex_lock(&u->lock);
+        again_ms = done ? 0 : again_ms == 0 ? ORDER_AGAIN_MS : min_u64(2 * again_ms, ORDER_AGAIN_MS_MAX);
+        atomic_store(&u->order_signalled, false);
+    }
+    os_mutex_unlock(&u->lock);
+    return NULL;
+}
+
+void store_upkeep_wake_orderer(cairn *store) {
+    store_upkeep *u = &store->upkeep;
+    os_mutex_lock(&u->lock);
+    u->order_wanted = true;
+    os_cond_signal(&u->wake_orderer);
+    os_mutex_unlock(&u->lock);
+}
+
+static void absorb_without_threads(cairn *store) {
+    store_upkeep *u = &store->upkeep;
+    cairn_error error;
+    if (!store_ordered_is_due(store) || atomic_exchange(&u->order_signalled, true)) return; /* one at a time */
+    int rc = store_ordered_absorb(store, &error);
+    if (rc != CAIRN_OK) complain(store, "the ordered index", &error);
+    atomic_store(&u->order_signalled, false);
+}
+
+/* Where keys come faster than they are absorbed. */
+static void wait_for_orderer(const cairn *store) {
+    const store_ordered *o = &store->ordered;
+    for (uint64_t waited = 0; waited < ORDER_WAIT_US_MAX; waited += ORDER_WAIT_US) {
+        if (overlay_pending_bytes(o->changes) < ORDER_PENDING_MAX || atomic_load(&o->building)) return;
+        os_nap_us(ORDER_WAIT_US);
+    }
+}
+
 static void without_threads(cairn *store) {
     store_upkeep *u = &store->upkeep;
     if (store->options.durability == CAIRN_DURABILITY_DEFAULT) {
@@ -125,6 +181,7 @@ static void without_threads(cairn *store) {
         }
     }
     if (atomic_load(&store->expiring) > 0) expire(store, EXPIRE_AT_ONCE);
+    absorb_without_threads(store);
     bool due = vlog_appended_bytes(store->log) - atomic_load(&u->kept_bytes) >= KEEP_STEP_BYTES;
     if (!due || atomic_exchange(&u->keep_signalled, true)) return; /* one at a time */
     keep(store);
@@ -172,6 +229,10 @@ void store_upkeep_note(cairn *store, uint64_t bytes) {
     bool compact_now = !atomic_load_explicit(&u->compact_signalled, memory_order_relaxed) &&
                        store_space_is_due(store) && !atomic_exchange(&u->compact_signalled, true);
     if (flush_now || keep_now || compact_now) wake(u, flush_now, keep_now, compact_now);
+    if (store_ordered_is_due(store)) {
+        if (!atomic_exchange(&u->order_signalled, true)) store_upkeep_wake_orderer(store);
+        wait_for_orderer(store);
+    }
     store_space_brake(store, bytes);
 }
 
@@ -182,6 +243,7 @@ static void stop_threads(store_upkeep *u, size_t started) {
     os_cond_signal(&u->wake_flusher);
     os_cond_signal(&u->wake_keeper);
     os_cond_signal(&u->wake_compactor);
+    os_cond_signal(&u->wake_orderer);
     os_mutex_unlock(&u->lock);
     for (size_t i = 0; i < started; i++) {
         os_thread_join(&u->threads[i]);
@@ -191,9 +253,10 @@ static void stop_threads(store_upkeep *u, size_t started) {
 int store_upkeep_start(cairn *store, cairn_error *error) {
     store_upkeep *u = &store->upkeep;
     if (store->options.no_background || store->options.read_only) return CAIRN_OK;
-    void *(*const run[UPKEEP_THREADS])(void *) = {run_flusher, run_keeper, run_compactor};
+    void *(*const run[UPKEEP_THREADS])(void *) = {run_flusher, run_keeper, run_compactor, run_orderer};
     int rc = 0;
     size_t started = 0;
+    u->order_wanted = store->ordered.in_background;
     for (; rc == 0 && started < UPKEEP_THREADS; started += rc == 0) {
         rc = os_thread_start(&u->threads[started], run[started], store);
     }

@@ -37,6 +37,7 @@ static int append(cairn *store, vlog_record *r, store_change *change, vlog_appen
     if (rc != CAIRN_OK) return rc;
     size_t expiries = r->expires_at_ms != 0;
     if (expiry_reserve(store->expiries, change->hash, expiries) != CAIRN_OK) {
+        store_change_unreserve(change);
         return status_set(error, CAIRN_NO_MEMORY, "no memory for a time to live");
     }
     int64_t growth = store_change_growth(change, removes ? 0 : vlog_record_bytes(r));
@@ -47,6 +48,7 @@ static int append(cairn *store, vlog_record *r, store_change *change, vlog_appen
     }
     if (rc != CAIRN_OK) {
         expiry_unreserve(store->expiries, change->hash, expiries);
+        store_change_unreserve(change);
         return rc;
     }
     change->to = removes ? LOCATION_NONE : appended->where;
@@ -58,7 +60,11 @@ static int append(cairn *store, vlog_record *r, store_change *change, vlog_appen
 /* Stripe held, inside the epoch. */
 static int change_key(cairn *store, vlog_record *r, const cairn_put_options *o, store_found *found,
                       uint64_t stream_file_size, vlog_appended *appended, cairn_error *error) {
-    store_change change = {.hash = r->hash.index, .new_file_size = stream_file_size};
+    store_change change = {.hash = r->hash.index,
+                           .key = r->key,
+                           .key_size = r->key_size,
+                           .removes = r->type == RECORD_DELETE,
+                           .new_file_size = stream_file_size};
     int rc = store_find(store, r->hash, r->key, r->key_size, found, error);
     /* A damaged record under the same hash may or may not be this key's. A plain put stands beside it; what depends on
      * the answer fails. */

@@ -16,9 +16,9 @@ live() {
     exits 0 stats "$store" --json
     number live_bytes
 }
-picture() { # every name, size, time and byte below the store, but for the reserve, which every opening looks after
-    find "$store" -mindepth 1 ! -name RESERVE -printf '%P %s %T@ %C@\n' | sort
-    find "$store" -type f ! -name RESERVE -exec sha256sum {} + | sort
+picture() { # every name, size, time and byte below the store, but for what every opening looks after
+    find "$store" -mindepth 1 ! -name RESERVE ! -name ORDERED-lock -printf '%P %s %T@ %C@\n' | sort
+    find "$store" -type f ! -name RESERVE ! -name ORDERED-lock -exec sha256sum {} + | sort
 }
 holds_all() { # the store is sound and holds what $kept does
     exits 0 verify "$store"

@@ -17,8 +17,10 @@ exits 1 put "$store" absent /dev/null --if-version=1
 exits 3 get "$store" absent
 exits 1 train "$store"
 complains 'too few'
-exits 1 scan "$store" --prefix k
-exits 1 scan "$store" --reverse
+exits 0 init "$dir/unordered" --no-ordered
+exits 1 scan "$dir/unordered" --prefix k
+complains 'index add'
+exits 1 scan "$dir/unordered" --reverse
 exits 1 put "$store" n "$dir/no such file"
 complains "$dir/no such file" 'No such file or directory'
 exits 3 get "$store" n

@@ -14,7 +14,7 @@ static const uint8_t store_id[16] = "an ordered store";
 
 /* ---- Sets ---- */
 
-int key_compare(const void *a, size_t a_size, const void *b, size_t b_size) {
+int plain_key_compare(const void *a, size_t a_size, const void *b, size_t b_size) {
     size_t size = a_size < b_size ? a_size : b_size;
     int order = size > 0 ? memcmp(a, b, size) : 0;
     return order != 0 ? order : (a_size > b_size) - (a_size < b_size);
@@ -25,7 +25,7 @@ size_t key_set_find(const key_set *set, const void *key, size_t size) {
     while (low < high) {
         size_t middle = (low + high) / 2;
         const ordered_key *k = &set->keys[middle];
-        if (key_compare(k->bytes, k->size, key, size) < 0) {
+        if (plain_key_compare(k->bytes, k->size, key, size) < 0) {
             low = middle + 1;
         } else {
             high = middle;
@@ -36,7 +36,7 @@ size_t key_set_find(const key_set *set, const void *key, size_t size) {
 
 void key_set_apply(key_set *set, const ordered_change *c) {
     size_t at = key_set_find(set, c->key, c->size);
-    bool there = at < set->count && key_compare(set->keys[at].bytes, set->keys[at].size, c->key, c->size) == 0;
+    bool there = at < set->count && plain_key_compare(set->keys[at].bytes, set->keys[at].size, c->key, c->size) == 0;
     if (there != c->erase) return;
     if (c->erase) {
         free((void *)(uintptr_t)set->keys[at].bytes);
@@ -100,15 +100,15 @@ int ordered_box_reopen(ordered_box *b, bool read_only) {
 
 /* ---- Walks ---- */
 
-static bool is_in(const ordered_range *r, const ordered_key *k) {
-    int low = r->lower == NULL ? 1 : key_compare(k->bytes, k->size, r->lower, r->lower_size);
-    int high = r->upper == NULL ? -1 : key_compare(k->bytes, k->size, r->upper, r->upper_size);
+static bool is_in(const key_range *r, const ordered_key *k) {
+    int low = r->lower == NULL ? 1 : plain_key_compare(k->bytes, k->size, r->lower, r->lower_size);
+    int high = r->upper == NULL ? -1 : plain_key_compare(k->bytes, k->size, r->upper, r->upper_size);
     if (low < 0 || (low == 0 && r->lower_exclusive) || high > 0 || (high == 0 && r->upper_exclusive)) return false;
     return r->prefix == NULL ||
            (k->size >= r->prefix_size && (r->prefix_size == 0 || memcmp(k->bytes, r->prefix, r->prefix_size) == 0));
 }
 
-void ordered_box_check_walk(const ordered_box *b, const key_set *set, const ordered_range *range, size_t max) {
+void ordered_box_check_walk(const ordered_box *b, const key_set *set, const key_range *range, size_t max) {
     ordered_cursor *cursor;
     const ordered_key *keys;
     size_t count, at = 0;
@@ -137,6 +137,6 @@ void ordered_box_check_walk(const ordered_box *b, const key_set *set, const orde
 
 void ordered_box_check(const ordered_box *b, const key_set *set) {
     assert_int_equal(ordered_keys(b->index), set->count);
-    ordered_box_check_walk(b, set, &(ordered_range){0}, ORDERED_BATCH_KEYS);
-    ordered_box_check_walk(b, set, &(ordered_range){.reverse = true}, ORDERED_BATCH_KEYS);
+    ordered_box_check_walk(b, set, &(key_range){0}, ORDERED_BATCH_KEYS);
+    ordered_box_check_walk(b, set, &(key_range){.reverse = true}, ORDERED_BATCH_KEYS);
 }

@@ -10,7 +10,7 @@ typedef struct key_set {
     size_t count, capacity;
 } key_set;
 
-int key_compare(const void *a, size_t a_size, const void *b, size_t b_size);
+int plain_key_compare(const void *a, size_t a_size, const void *b, size_t b_size);
 size_t key_set_find(const key_set *set, const void *key, size_t size); /* the first that is not before it */
 void key_set_apply(key_set *set, const ordered_change *change);
 void key_set_free(key_set *set);
@@ -30,7 +30,7 @@ int ordered_box_reopen(ordered_box *b, bool read_only);                      /* 
 ordered_options ordered_box_options(const ordered_box *b);
 
 /* Walks the range, in batches of at most `max`, and asserts (cmocka) that it gives those keys of the set. */
-void ordered_box_check_walk(const ordered_box *b, const key_set *set, const ordered_range *range, size_t max);
+void ordered_box_check_walk(const ordered_box *b, const key_set *set, const key_range *range, size_t max);
 /* Both ways, all of it, and the number of keys. */
 void ordered_box_check(const ordered_box *b, const key_set *set);
 

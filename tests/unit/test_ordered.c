@@ -111,7 +111,7 @@ static const void *random_bound(uint64_t *rng, const key_set *model, uint8_t buf
 
 static void check_random_walk(const ordered_box *b, const key_set *model, uint64_t *rng) {
     static uint8_t lower[ORDERED_KEY_MAX], upper[ORDERED_KEY_MAX], prefix[ORDERED_KEY_MAX];
-    ordered_range r = {.lower_exclusive = random_one_in(rng, 2),
+    key_range r = {.lower_exclusive = random_one_in(rng, 2),
                        .upper_exclusive = random_one_in(rng, 2),
                        .reverse = random_one_in(rng, 2)};
     r.lower = random_bound(rng, model, lower, &r.lower_size);
@@ -207,7 +207,7 @@ static void bounds_are_exact_at_the_edges_of_chunks(void **state) {
                 const uint8_t letters[] = {0, 1, 'x', 0xff};
                 bool exclusive = bits & 1, reverse = bits & 2, upper = bits & 4;
                 key[size - 1] = letters[bits >> 3];
-                ordered_range r = {.reverse = reverse};
+                key_range r = {.reverse = reverse};
                 if (upper) {
                     r.upper = key, r.upper_size = size, r.upper_exclusive = exclusive;
                 } else {
@@ -215,7 +215,7 @@ static void bounds_are_exact_at_the_edges_of_chunks(void **state) {
                 }
                 ordered_box_check_walk(&b, &model, &r, 7);
                 ordered_box_check_walk(&b, &model,
-                                       &(ordered_range){.prefix = key, .prefix_size = size, .reverse = reverse}, 2);
+                                       &(key_range){.prefix = key, .prefix_size = size, .reverse = reverse}, 2);
                 key[size - 1] = 'x';
             }
         }
@@ -238,7 +238,7 @@ static void bounds_beyond_every_key_and_empty_ones_mean_what_they_say(void **sta
     absorb(&b, &model, &c, 1, 3);
     for (unsigned bits = 0; bits < 4; bits++) {
         bool exclusive = bits & 1, reverse = bits & 2;
-        const ordered_range ranges[] = {
+        const key_range ranges[] = {
             {.lower = longest, .lower_size = size, .lower_exclusive = exclusive, .reverse = reverse},
             {.upper = longest, .upper_size = size, .upper_exclusive = exclusive, .reverse = reverse},
             {.lower = "", .lower_exclusive = exclusive, .reverse = reverse},
@@ -267,7 +267,7 @@ static void changes_between_two_batches_are_seen_or_not_but_never_disorder(void 
     absorb_text(&b, &model, "b", false);
     absorb_text(&b, &model, "d", false);
     absorb_text(&b, &model, "f", false);
-    assert_int_equal(ordered_cursor_open(&cursor, b.index, &(ordered_range){0}, NULL), CAIRN_OK);
+    assert_int_equal(ordered_cursor_open(&cursor, b.index, &(key_range){0}, NULL), CAIRN_OK);
     assert_int_equal(ordered_next(cursor, 2, &keys, &count, NULL), CAIRN_OK);
     assert_int_equal(count, 2);
     absorb_text(&b, &model, "d", true); /* where the walk rests */

@@ -132,7 +132,7 @@ static int look(const ordered_box *b, moment *m) {
     size_t count;
     int code;
     *m = (moment){0};
-    CHECK(ordered_cursor_open(&cursor, b->index, &(ordered_range){0}, NULL) == CAIRN_OK);
+    CHECK(ordered_cursor_open(&cursor, b->index, &(key_range){0}, NULL) == CAIRN_OK);
     while ((code = ordered_next(cursor, ORDERED_BATCH_KEYS, &keys, &count, NULL)) == CAIRN_OK) {
         for (size_t i = 0; i < count; i++)
             m->sum = checksum(keys[i].bytes, keys[i].size, m->sum);

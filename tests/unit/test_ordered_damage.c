@@ -54,7 +54,7 @@ static int use(ordered *o) {
     size_t count;
     ordered_cursor *cursor;
     const ordered_change changes[] = {{"new", 3, false}, {"newer", 5, false}, {"new", 3, true}};
-    if (ordered_cursor_open(&cursor, o, &(ordered_range){0}, NULL) != CAIRN_OK) return 1;
+    if (ordered_cursor_open(&cursor, o, &(key_range){0}, NULL) != CAIRN_OK) return 1;
     while (ordered_next(cursor, ORDERED_BATCH_KEYS, &keys, &count, NULL) == CAIRN_OK)
         if (count == 0) return 1;
     ordered_cursor_close(cursor);
