@@ -112,8 +112,8 @@ static const void *random_bound(uint64_t *rng, const key_set *model, uint8_t buf
 static void check_random_walk(const ordered_box *b, const key_set *model, uint64_t *rng) {
     static uint8_t lower[ORDERED_KEY_MAX], upper[ORDERED_KEY_MAX], prefix[ORDERED_KEY_MAX];
     key_range r = {.lower_exclusive = random_one_in(rng, 2),
-                       .upper_exclusive = random_one_in(rng, 2),
-                       .reverse = random_one_in(rng, 2)};
+                   .upper_exclusive = random_one_in(rng, 2),
+                   .reverse = random_one_in(rng, 2)};
     r.lower = random_bound(rng, model, lower, &r.lower_size);
     r.upper = random_bound(rng, model, upper, &r.upper_size);
     if (random_one_in(rng, 2)) {
@@ -214,8 +214,8 @@ static void bounds_are_exact_at_the_edges_of_chunks(void **state) {
                     r.lower = key, r.lower_size = size, r.lower_exclusive = exclusive;
                 }
                 ordered_box_check_walk(&b, &model, &r, 7);
-                ordered_box_check_walk(&b, &model,
-                                       &(key_range){.prefix = key, .prefix_size = size, .reverse = reverse}, 2);
+                ordered_box_check_walk(&b, &model, &(key_range){.prefix = key, .prefix_size = size, .reverse = reverse},
+                                       2);
                 key[size - 1] = 'x';
             }
         }
