@@ -1,11 +1,11 @@
 /* How the store holds its bound on disk space, what that costs, and how fast and how far it gives space back.
  *
- *     bench_space DIRECTORY [REPETITIONS [MiB [ROUNDS]]]
+ *     bench_space DIRECTORY [REPETITIONS [MiB [ROUNDS [SIZE]]]]
  *
  * Overwriting: a store gets MiB (default 512) of values, then ROUNDS (default 10; 0: only the second table) times as
  * many bytes replace them. `bytes` is the size of a value; mix: each put draws 4 KiB, 64 KiB or 1 MiB, so that each has
- * a third of the bytes. `keys` are drawn by zipf 0.99, with the frequent ones anywhere, or uniformly. Three stores take
- * turns with the same puts, REPETITIONS (default 3) times:
+ * a third of the bytes; with SIZE (as it stands in that column) only those rows. `keys` are drawn by zipf 0.99, with
+ * the frequent ones anywhere, or uniformly. Three stores take turns with the same puts, REPETITIONS (default 3) times:
  *
  *   cairn      every default
  *   cairn off  max_space_amp so large that nothing is ever compacted
@@ -503,9 +503,10 @@ static void plan_free(plan *p) {
     free(p->zipf);
 }
 
-static void overwrite_table(int repetitions, uint64_t bytes, uint64_t rounds) {
+static void overwrite_table(int repetitions, uint64_t bytes, uint64_t rounds, const char *only) {
     print_heads(overwriting, OVERWRITING);
     for (size_t size = 0; size <= MIX; size++) {
+        if (only != NULL && strcmp(only, size_names[size]) != 0) continue;
         for (int zipf = 1; zipf >= 0; zipf--) {
             plan p = plan_new(size, zipf != 0, bytes, rounds);
             overwrite_rows(&p, repetitions);
@@ -514,9 +515,10 @@ static void overwrite_table(int repetitions, uint64_t bytes, uint64_t rounds) {
     }
 }
 
-static void delete_table(int repetitions, uint64_t bytes) {
+static void delete_table(int repetitions, uint64_t bytes, const char *only) {
     print_heads(deleting, DELETING);
     for (size_t size = 0; size <= MIX; size++) {
+        if (only != NULL && strcmp(only, size_names[size]) != 0) continue;
         plan p = plan_new(size, false, bytes, 0);
         delete_row(&p, repetitions);
         plan_free(&p);
@@ -524,7 +526,8 @@ static void delete_table(int repetitions, uint64_t bytes) {
 }
 
 int main(int argc, char **argv) {
-    if (argc < 2 || argc > 5) die("usage", "bench_space DIRECTORY [REPETITIONS [MiB [ROUNDS]]]");
+    if (argc < 2 || argc > 6) die("usage", "bench_space DIRECTORY [REPETITIONS [MiB [ROUNDS [SIZE]]]]");
+    const char *only = argc > 5 ? argv[5] : NULL;
     int repetitions = argc > 2 ? atoi(argv[2]) : 3;
     long mib = argc > 3 ? atol(argv[3]) : 512, rounds = argc > 4 ? atol(argv[4]) : 10;
     if (repetitions < 1 || repetitions > REPETITIONS_MAX || mib < 16 || rounds < 0) {
@@ -538,7 +541,7 @@ int main(int argc, char **argv) {
         values[i] = allocate(sizes[i]);
         random_fill(values[i], sizes[i], i);
     }
-    if (rounds > 0) overwrite_table(repetitions, (uint64_t)mib * MIB, (uint64_t)rounds);
-    delete_table(repetitions, (uint64_t)mib * MIB);
+    if (rounds > 0) overwrite_table(repetitions, (uint64_t)mib * MIB, (uint64_t)rounds, only);
+    delete_table(repetitions, (uint64_t)mib * MIB, only);
     return 0;
 }

@@ -9,9 +9,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* Fewer whole blocks in a row are left alone: a hole costs an extent. */
-#define RUN_BYTES_MIN ((uint64_t)64 << 10)
-
 struct vlog_punch {
     vlog *log;
     segment *segment;
@@ -20,6 +17,7 @@ struct vlog_punch {
     size_t count, capacity;
     uint64_t old_size, old_footer, new_size, trailer_checksum; /* old_footer: where it begins */
     uint64_t freed;                                            /* bytes of all ranges */
+    uint64_t run_min;
 };
 
 /* Entries that may become one FREED. */
@@ -27,7 +25,7 @@ typedef struct run {
     footer_entry *entries;
     size_t count, capacity;
     uint64_t begin, end;
-    bool any_dead;
+    bool any_dead, any_freed;
 } run;
 
 void vlog_punch_free(vlog_punch *p) {
@@ -41,9 +39,11 @@ segment *vlog_punch_segment(const vlog_punch *p) { return p->segment; }
 
 /* ---- The new footer ---- */
 
-static bool is_worth_a_hole(const run *r) {
+/* What is a hole already stays one, however small. */
+static bool is_worth_a_hole(const vlog_punch *p, const run *r) {
     os_range b = record_blocks(r->begin, r->end);
-    return r->any_dead && b.end > b.begin && b.end - b.begin >= RUN_BYTES_MIN;
+    if (b.end <= b.begin) return false;
+    return r->any_freed || (r->any_dead && b.end - b.begin >= p->run_min);
 }
 
 static int add_range(vlog_punch *p, os_range r) {
@@ -64,7 +64,7 @@ static int add_entry(vlog_punch *p, const footer_entry *e) {
 /* The run becomes one FREED, which has the place of its last record, or stays what it was. */
 static int end_run(vlog_punch *p, run *r) {
     int rc = CAIRN_OK;
-    if (r->count > 0 && is_worth_a_hole(r)) {
+    if (r->count > 0 && is_worth_a_hole(p, r)) {
         footer_entry freed = {.type = RECORD_FREED,
                               .offset = r->begin,
                               .units = (r->end - r->begin) / UNIT_BYTES,
@@ -77,7 +77,7 @@ static int end_run(vlog_punch *p, run *r) {
         }
     }
     r->count = 0;
-    r->any_dead = false;
+    r->any_dead = r->any_freed = false;
     return rc;
 }
 
@@ -89,6 +89,7 @@ static int extend_run(run *r, const footer_entry *e, bool dead) {
     r->entries[r->count++] = *e;
     r->end = e->offset + e->units * UNIT_BYTES;
     r->any_dead = r->any_dead || dead;
+    r->any_freed = r->any_freed || e->type == RECORD_FREED;
     return CAIRN_OK;
 }
 
@@ -99,7 +100,7 @@ static int make_footer(vlog_punch *p, entry_cursor *c, vlog_dead dead, void *ctx
         const footer_entry *e = &c->entry;
         bool is_dead = !record_is_nothing(e->type) && dead(ctx, p->segment, e);
         if (is_dead || record_is_nothing(e->type)) {
-            rc = extend_run(&r, e, is_dead || e->type == RECORD_FREED);
+            rc = extend_run(&r, e, is_dead);
         } else {
             rc = end_run(p, &r);
             if (rc == CAIRN_OK) rc = add_entry(p, e);
@@ -110,8 +111,8 @@ static int make_footer(vlog_punch *p, entry_cursor *c, vlog_dead dead, void *ctx
     return rc == CAIRN_OK ? rc : status_set(error, rc, "no memory for a footer");
 }
 
-int vlog_punch_plan(vlog_punch **out, vlog *log, segment *s, vlog_dead dead, void *ctx, uint64_t least, uint64_t *gain,
-                    cairn_error *error) {
+int vlog_punch_plan(vlog_punch **out, vlog *log, segment *s, vlog_dead dead, void *ctx, uint64_t run_min,
+                    uint64_t least, uint64_t *gain, cairn_error *error) {
     entry_cursor c;
     *out = NULL;
     *gain = 0;
@@ -120,6 +121,7 @@ int vlog_punch_plan(vlog_punch **out, vlog *log, segment *s, vlog_dead dead, voi
     p->log = log;
     p->segment = s;
     p->old_size = s->sealed_size;
+    p->run_min = run_min;
     footer_builder_init(&p->builder, SEGMENT_DATA_OFFSET);
     int rc = entry_cursor_open(&c, log, s, error);
     if (rc == CAIRN_OK && !entry_cursor_has_footer(&c)) {

@@ -12,6 +12,7 @@
 #define GAIN_SHARE 64u                   /* of a unit: with less a copy gains nothing */
 #define RATIO_LEAST (1.0 / 32)           /* what victims_by_benefit takes */
 #define DEAD_RATIO (1 - 1.0 / 32)        /* of a segment: what is emptied without being asked */
+#define SIEVED_RATIO (1.0 / 16)          /* of a segment: asked for less garbage than that, it is sieved */
 #define HOLES_RATIO (1.0 / 128)          /* of a segment: what holes are punched for without being asked */
 #define PACE_BYTES ((uint64_t)256 << 10) /* between two looks at the clock and the callback */
 #define NAP_US_MAX 100000u
@@ -127,7 +128,7 @@ static int empty_in_parts(compaction *c, const victims *v, size_t at, cairn_erro
         if (gained == 0 || room < PART_BYTES_MIN || atomic_load(&c->store->no_holes)) rc = no_room(error);
         c->copy_max = room - room / 8; /* the rest for what records and entries take besides */
         if (rc == CAIRN_OK) rc = compaction_empty(c, v, at, 1, error);
-        if (rc == CAIRN_OK && c->stopped_short) rc = holes_punch_moved(c, &v->list[at], &gained, error);
+        if (rc == CAIRN_OK && c->stopped_short) rc = holes_punch_moved(c, &v->list[at], 1, &gained, error);
     } while (rc == CAIRN_OK && c->stopped_short);
     c->copy_max = c->copy_from = 0;
     return rc;
@@ -278,11 +279,44 @@ static void count_only(compaction *c, const victims *v) {
     }
 }
 
+/* Copies as much as goes into one new segment, because until the holes are there it counts twice. *gained: net. */
+static int sieve(compaction *c, uint64_t *gained, cairn_error *error) {
+    victims v = {0};
+    uint64_t moved = c->result.bytes_moved, freed = 0;
+    *gained = 0;
+    if (room_for_copies(c) != UINT64_MAX) return CAIRN_OK;
+    int rc = victims_by_scatter(c->store, vlog_segment_target(c->store->log), &v, error);
+    c->sieves = true;
+    if (rc == CAIRN_OK && v.count > 0) rc = compaction_empty(c, &v, 0, v.count, error);
+    c->sieves = false;
+    if (rc == CAIRN_OK && v.count > 0) rc = holes_punch_moved(c, v.list, v.count, &freed, error);
+    atomic_store(&c->store->copied_bytes, 0);
+    victims_release(&v);
+    moved = c->result.bytes_moved - moved;
+    *gained = freed - min_u64(freed, moved);
+    if (rc != CAIRN_CORRUPT) return rc;
+    store_say(c->store, CAIRN_LOG_ERROR, "compaction leaves a segment alone: %s", error->message);
+    c->damaged = true;
+    return CAIRN_OK;
+}
+
+static int sieve_all(compaction *c, cairn_error *error) {
+    uint64_t gained = 1;
+    int rc = CAIRN_OK;
+    while (rc == CAIRN_OK && gained > 0) {
+        rc = sieve(c, &gained, error);
+    }
+    return rc;
+}
+
 /* One choice of victims. *again: there is more to do, or there may be. */
 static int run_round(compaction *c, bool *again, cairn_error *error) {
     victims v = {0};
     uint64_t gained = 0;
     int rc = c->options.dry_run ? CAIRN_OK : holes_punch(c, c->options.min_garbage_ratio, UINT64_MAX, &gained, error);
+    /* Of segments with more the rest is copied anyway, and with all garbage also what is left between holes. */
+    bool sieves = !c->options.dry_run && !c->options.full && c->options.min_garbage_ratio <= SIEVED_RATIO;
+    if (rc == CAIRN_OK && sieves) rc = sieve_all(c, error);
     if (rc == CAIRN_OK) rc = victims_by_ratio(c->store, c->options.min_garbage_ratio, c->options.full, &v, error);
     if (rc == CAIRN_OK && c->options.dry_run) {
         count_only(c, &v);
@@ -389,6 +423,14 @@ static int seal_all(cairn *store, cairn_error *error) {
     return rc == CAIRN_OK ? vlog_seal_active(store->log, SEAL_BYTES, RATIO_DEFAULT, error) : rc;
 }
 
+static int copy_the_best(compaction *c, const store_space *s, uint64_t *gained, cairn_error *error) {
+    victims v = {0};
+    int rc = victims_by_benefit(c->store, s->garbage - s->start + s->start / 8, &v, error);
+    if (rc == CAIRN_OK) rc = collect(c, &v, gained, error);
+    victims_release(&v);
+    return rc;
+}
+
 /* What needs no copy, at once; the rest until there is less garbage than at the start of it, or nothing more to gain.
  */
 static int work_off(compaction *c, cairn_error *error) {
@@ -400,10 +442,8 @@ static int work_off(compaction *c, cairn_error *error) {
     if (rc == CAIRN_OK) rc = drop_dead(c, error);
     gained = 1;
     for (s = store_space_get(store); rc == CAIRN_OK && gained > 0 && s.garbage > s.start; s = store_space_get(store)) {
-        victims v = {0};
-        rc = victims_by_benefit(store, s.garbage - s.start + s.start / 8, &v, error);
-        if (rc == CAIRN_OK) rc = collect(c, &v, &gained, error);
-        victims_release(&v);
+        rc = copy_the_best(c, &s, &gained, error);
+        if (rc == CAIRN_OK && gained == 0) rc = sieve(c, &gained, error);
     }
     return rc;
 }

@@ -6,6 +6,9 @@
  *    stripe, from the old location to the new one, where it still has the old one. Nothing is written to the log for
  *    it: until the next checkpoint is durable, the old segments are there, and a crash goes back to them.
  *  - Then the unit waits to be removed (reclaim.c).
+ *  - Segments of large records, for which holes do, may have much dead in short runs between what lives. They are
+ *    *sieved*: only what is small is copied out of them, and holes are punched where it was. So a large value is not
+ *    copied for the sake of its neighbours.
  */
 #ifndef CAIRN_STORE_COMPACT_H
 #define CAIRN_STORE_COMPACT_H
@@ -26,6 +29,7 @@ typedef struct compaction {
     uint64_t copy_max;  /* bytes that there is room for at a time: a unit may be emptied in part; 0: all */
     bool stopped_short; /* it was, ... */
     uint64_t copy_from; /* ... up to this offset of its only segment; 0: from the beginning */
+    bool sieves;        /* only what is small is copied, and the unit stays */
 } compaction;
 
 /* ---- space.c: what there is to gain, and where ---- */
@@ -61,10 +65,12 @@ static inline uint64_t space_garbage(const vlog_space *s) {
  * UINT64_MAX: there is none. */
 
 /* Segments that may be emptied now, all of those with at least this share of garbage (`full`: any, tombstones too); or
- * the best ones until they come to `enough` bytes of it. A segment with the COMMIT of a batch stays while parts of the
- * batch do. */
+ * the best ones until they come to `enough` bytes of it, or sieving does better than the next one. A segment with the
+ * COMMIT of a batch stays while parts of the batch do. */
 int victims_by_ratio(cairn *store, double ratio, bool full, victims *v, cairn_error *error);
 int victims_by_benefit(cairn *store, uint64_t enough, victims *v, cairn_error *error);
+/* Segments to be sieved, those with the largest share of scattered garbage first, with about so much that is live. */
+int victims_by_scatter(cairn *store, uint64_t live, victims *v, cairn_error *error);
 void victims_release(victims *v);
 
 bool space_may_go(const cairn *store, const vlog_space *s, uint64_t replay_start);
@@ -78,15 +84,15 @@ bool space_is_for_holes(const cairn *store, const vlog_space *s);
 /* Punches holes into such segments that have at least this share of garbage, the worst first, until they come to
  * `enough` bytes, or those are all; *gained: to how many. */
 int holes_punch(compaction *c, double ratio, uint64_t enough, uint64_t *gained, cairn_error *error);
-/* The same for this one, whatever it is, where what it had has moved. */
-int holes_punch_moved(compaction *c, const vlog_space *s, uint64_t *gained, cairn_error *error);
+/* The same for these, whatever they are, where what they had has moved. */
+int holes_punch_moved(compaction *c, const vlog_space *list, size_t count, uint64_t *gained, cairn_error *error);
 
 /* ---- move.c: one unit ---- */
 
 /* Empties the first `count` segments of `v` from `from` on, and hands them to reclaim.c. CAIRN_CANCELLED: by the
  * callback, or the store is about to close; what was published so far stays moved. CAIRN_CORRUPT: a record that the
  * index names is damaged; its segment is left alone from now on. With c->copy_max and c->stopped_short, the unit stays
- * as it is, and is to be emptied again. */
+ * as it is, and is to be emptied again. With c->sieves it stays as it is too. */
 int compaction_empty(compaction *c, const victims *v, size_t from, size_t count, cairn_error *error);
 
 /* How much that would copy, about, and at most. */

@@ -8,10 +8,12 @@
 
 #include <stdlib.h>
 
-#define LARGE_BYTES ((uint64_t)8 << 10)  /* records of that size on average: their footer is cheap to look at */
-#define ENTRY_BYTES 20u                  /* about: of a footer's entry */
-#define LEAST_GAIN ((uint64_t)256 << 10) /* of a segment: a punch costs a sync */
-#define LIVE_SHARE 32u                   /* with less live than that, a segment is emptied: it costs little */
+#define LARGE_BYTES ((uint64_t)8 << 10)      /* records of that size on average: their footer is cheap to look at */
+#define ENTRY_BYTES 20u                      /* about: of a footer's entry */
+#define LEAST_GAIN ((uint64_t)256 << 10)     /* of a segment: a punch costs a sync */
+#define RUN_BYTES ((uint64_t)64 << 10)       /* of whole blocks in a row: a hole costs an extent */
+#define RUN_BYTES_MOVED ((uint64_t)16 << 10) /* likewise, where a copy was made for it */
+#define LIVE_SHARE 32u                       /* with less live than that, a segment is emptied: it costs little */
 #define SCATTERED_SHARE 8u /* with more dead than that between what lives, in short runs, it is emptied as well */
 
 typedef struct holes {
@@ -21,7 +23,8 @@ typedef struct holes {
     size_t count;
     uint64_t gain;
     uint64_t last_snapshot; /* before the first look at the index */
-    uint64_t emptied;       /* what lies before this offset was copied, or is not wanted any more */
+    uint64_t run_min;
+    uint64_t emptied; /* what lies before this offset was copied, or is not wanted any more */
 } holes;
 
 bool space_is_for_holes(const cairn *store, const vlog_space *s) {
@@ -51,7 +54,7 @@ static int plan_one(holes *h, const vlog_space *s, uint64_t least, cairn_error *
     bool shared;
     int rc = vlog_note_shared(h->store->log, s->segment, &shared, error);
     if (rc != CAIRN_OK || shared) return rc;
-    rc = vlog_punch_plan(&p, h->store->log, s->segment, is_dead, h, least, &gain, error);
+    rc = vlog_punch_plan(&p, h->store->log, s->segment, is_dead, h, h->run_min, least, &gain, error);
     if (rc == CAIRN_CORRUPT) {
         vlog_forbid_holes(s->segment);
         store_say(h->store, CAIRN_LOG_ERROR, "no holes for a segment: %s", error->message);
@@ -162,15 +165,21 @@ static int finish(holes *h, int rc, uint64_t *gained, cairn_error *error) {
 }
 
 int holes_punch(compaction *c, double ratio, uint64_t enough, uint64_t *gained, cairn_error *error) {
-    holes h = {.run = c, .store = c->store};
+    holes h = {.run = c, .store = c->store, .run_min = RUN_BYTES};
     int rc = plan(&h, ratio, enough, error);
     return finish(&h, rc, gained, error);
 }
 
-int holes_punch_moved(compaction *c, const vlog_space *s, uint64_t *gained, cairn_error *error) {
-    holes h = {.run = c, .store = c->store, .last_snapshot = store_snapshots_last(c->store), .emptied = c->copy_from};
-    h.list = calloc(1, sizeof *h.list);
+int holes_punch_moved(compaction *c, const vlog_space *list, size_t count, uint64_t *gained, cairn_error *error) {
+    holes h = {.run = c,
+               .store = c->store,
+               .last_snapshot = store_snapshots_last(c->store),
+               .run_min = RUN_BYTES_MOVED,
+               .emptied = c->copy_from};
+    h.list = calloc(count + 1, sizeof *h.list);
     int rc = h.list == NULL ? status_set(error, CAIRN_NO_MEMORY, "no memory to compact") : CAIRN_OK;
-    if (rc == CAIRN_OK) rc = plan_one(&h, s, 1, error);
+    for (size_t i = 0; rc == CAIRN_OK && i < count; i++) {
+        rc = plan_one(&h, &list[i], 1, error);
+    }
     return finish(&h, rc, gained, error);
 }

@@ -237,8 +237,10 @@ static int copy_tombstone(unit *u, segment *s, const footer_entry *e, cairn_erro
 }
 
 static int copy_entry(unit *u, segment *s, const footer_entry *e, cairn_error *error) {
-    bool live = (e->type == RECORD_PUT || e->type == RECORD_STREAM) && space_index_names(u->store, s, e);
-    bool needed = !live && covers(e) && tombstones_is_needed(&u->dead, e->hash, e->version);
+    bool passes = !u->run->sieves || e->units * UNIT_BYTES < RECORD_BLOCK_ALIGNED_BYTES;
+    bool is_value = e->type == RECORD_PUT || e->type == RECORD_STREAM;
+    bool live = passes && is_value && space_index_names(u->store, s, e);
+    bool needed = !live && !u->run->sieves && covers(e) && tombstones_is_needed(&u->dead, e->hash, e->version);
     int rc = needed ? is_absent(u, s, e, &needed, error) : CAIRN_OK;
     if (rc == CAIRN_OK && (live || needed)) rc = make_room(u, e->units, error);
     if (rc == CAIRN_OK && live) rc = copy_record(u, s, e, error);
@@ -275,6 +277,7 @@ static int begin(unit *u, cairn_error *error) {
     for (size_t i = 0; i < u->count; i++) {
         u->segments[i] = u->v->list[u->from + i].segment;
     }
+    if (u->run->sieves) return CAIRN_OK; /* tombstones stay where they are */
     int rc = collect_all(u, error);
     return rc == CAIRN_OK ? look_around(u, error) : rc;
 }
@@ -293,7 +296,8 @@ int compaction_empty(compaction *c, const victims *v, size_t from, size_t count,
     int rc = begin(&u, error);
     c->stopped_short = false;
     if (rc == CAIRN_OK) rc = copy_all(&u, error);
-    if (rc == CAIRN_OK && !c->stopped_short) rc = store_reclaim_later(c->store, &v->list[from], count, error);
+    if (rc == CAIRN_OK && !c->stopped_short && !c->sieves)
+        rc = store_reclaim_later(c->store, &v->list[from], count, error);
     end(&u);
     return rc;
 }

@@ -14,6 +14,7 @@
 #define NARROW_LARGE 0.75
 #define SLACK_MIN ((uint64_t)8 << 20)
 #define SOME_BYTES ((uint64_t)256 << 10) /* manifests, roots of checkpoints, header blocks */
+#define SIEVE_SHARE 32u                  /* of a segment: with less scattered garbage it is not sieved */
 #define LOOK_STEP ((uint64_t)1 << 20)    /* garbage that comes before the next look */
 
 #define BRAKE_NS_A_BYTE 40.0 /* where no room is left: 25 MB/s */
@@ -249,16 +250,58 @@ static bool is_worth_a_copy(cairn *store, const vlog_space *s) {
     return space_garbage(s) > s->bytes / 32 && !space_is_for_holes(store, s);
 }
 
+/* A segment that sieving gains something of, and what share of what is small in it that is, about: how much of it lives
+ * is guessed from all of the log. */
+static double benefit_of_sieving(cairn *store, const vlog_space *s) {
+    uint64_t live = vlog_live_bytes(store->log), large = min_u64(vlog_live_large_bytes(store->log), live);
+    if (s->scattered <= s->bytes / SIEVE_SHARE || !space_is_for_holes(store, s)) return 0;
+    double small = (double)s->live * (double)(live - large) / (double)max_u64(live, 1);
+    return (double)s->scattered / ((double)s->scattered + small);
+}
+
+static double best_sieving(cairn *store, const victims *v, uint64_t replay_start) {
+    double best = 0;
+    for (size_t i = 0; i < v->all; i++) {
+        double b = benefit_of_sieving(store, &v->list[i]);
+        if (b > best && space_may_go(store, &v->list[i], replay_start)) best = b;
+    }
+    return best;
+}
+
 int victims_by_benefit(cairn *store, uint64_t enough, victims *v, cairn_error *error) {
     uint64_t replay_start, gain = 0;
     int rc = list_all(store, v, &replay_start, error);
     if (rc != CAIRN_OK) return rc;
+    double least = best_sieving(store, v, replay_start);
     qsort(v->list, v->all, sizeof *v->list, best_first);
     for (size_t i = 0; i < v->all && gain < enough; i++) {
         const vlog_space *s = &v->list[i];
+        if (benefit(s) < least) break;
         if (!is_worth_a_copy(store, s) || !space_may_go(store, s, replay_start)) continue;
         gain += space_garbage(s);
         choose(v, i);
     }
     return leave_out_commits(store, v, error);
+}
+
+static double scatter(const vlog_space *s) { return (double)s->scattered / (double)max_u64(s->bytes, 1); }
+
+static int most_scattered_first(const void *a, const void *b) {
+    double x = scatter(a), y = scatter(b);
+    return x == y ? vlog_space_by_id(a, b) : (x < y) - (x > y);
+}
+
+int victims_by_scatter(cairn *store, uint64_t live, victims *v, cairn_error *error) {
+    uint64_t replay_start;
+    int rc = list_all(store, v, &replay_start, error);
+    if (rc != CAIRN_OK) return rc;
+    qsort(v->list, v->all, sizeof *v->list, most_scattered_first);
+    for (size_t i = 0; i < v->all && v->live < live; i++) {
+        const vlog_space *s = &v->list[i];
+        if (benefit_of_sieving(store, s) == 0 || !space_may_go(store, s, replay_start)) continue;
+        v->bytes += s->bytes;
+        v->live += s->live;
+        choose(v, i);
+    }
+    return CAIRN_OK;
 }

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -114,6 +115,38 @@ static void what_dies_in_short_runs_goes_by_moving_what_lives_between(void **sta
         expect_get(b->store, key, strlen(key), random_pool() + i, BYTES);
     }
     assert_int_equal(verify_damage(b->store), 0);
+}
+
+/* Small values between large ones: the dead ones are given back by moving the small ones that live, and no large one.
+ */
+static void small_garbage_between_large_values_goes_without_a_copy_of_these(void **state) {
+    enum { LARGE = 20, SMALL = 6, SMALL_BYTES = 4096 };
+    sim_box *b = *state;
+    char key[32];
+    for (unsigned i = 0; i < LARGE * SMALL; i++) {
+        if (i % SMALL == 0) put_bulk(b, "large", i / SMALL, i / SMALL + 1);
+        (void)snprintf(key, sizeof key, "small%u", i);
+        put_text(b->store, key, random_pool() + i, SMALL_BYTES);
+    }
+    for (unsigned i = 0; i < LARGE * SMALL; i++) {
+        (void)snprintf(key, sizeof key, "small%u", i);
+        if (i % 4 != 0) assert_int_equal(cairn_delete(b->store, key, strlen(key), NULL, NULL), CAIRN_OK);
+    }
+    cairn_compact_options o = {.struct_size = sizeof o, .min_garbage_ratio = 0.06};
+    cairn_compact_result r = {.struct_size = sizeof r};
+    assert_int_equal(cairn_compact(b->store, &o, &r, NULL), CAIRN_OK);
+    assert_in_range(r.bytes_moved, LARGE * SMALL / 8 * SMALL_BYTES, BULK_BYTES * LARGE / 4);
+    assert_true(r.bytes_freed >= LARGE * SMALL / 2 * SMALL_BYTES);
+    for (int way = 0; way < WAYS; way++) {
+        come_back(b, way);
+        expect_bulk(b, "large", 0, LARGE);
+        for (unsigned i = 0; i < LARGE * SMALL; i++) {
+            (void)snprintf(key, sizeof key, "small%u", i);
+            if (i % 4 == 0) expect_get(b->store, key, strlen(key), random_pool() + i, SMALL_BYTES);
+            if (i % 4 != 0) expect_absent(b->store, key);
+        }
+        assert_int_equal(verify_damage(b->store), 0);
+    }
 }
 
 /* ---- Who sees what is dead ---- */
@@ -243,6 +276,7 @@ int main(void) {
         TEST(what_dies_later_is_freed_later),
         TEST(a_segment_in_which_little_lives_goes_as_a_whole),
         TEST(what_dies_in_short_runs_goes_by_moving_what_lives_between),
+        TEST(small_garbage_between_large_values_goes_without_a_copy_of_these),
         TEST(what_a_snapshot_sees_keeps_its_blocks_until_it_is_closed),
         TEST(what_a_view_or_reader_or_scan_has_open_keeps_its_blocks),
         TEST(where_no_hole_can_be_punched_records_are_moved),
