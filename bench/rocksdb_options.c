@@ -1,0 +1,32 @@
+#include "bench/rocksdb_options.h"
+
+#include "bench/bench_common.h"
+
+/* Of blob files the oldest share that a compaction empties, and the share of garbage in these that starts one. A
+ * smaller share takes more space, also with a smaller start. */
+#define BLOB_GC_AGE_CUTOFF 1.0
+#define BLOB_GC_FORCE_THRESHOLD 0.5
+#define BLOB_SIZE_MIN 1024
+
+void must_rocksdb(char *failure, const char *what) {
+    if (failure != NULL) die(what, failure);
+}
+
+rocksdb_options_t *rocksdb_blob_options(size_t block_cache_bytes) {
+    rocksdb_options_t *o = rocksdb_options_create();
+    rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
+    rocksdb_cache_t *cache = rocksdb_cache_create_lru(block_cache_bytes);
+    rocksdb_block_based_options_set_block_cache(table, cache);
+    rocksdb_options_set_block_based_table_factory(o, table);
+    rocksdb_options_set_create_if_missing(o, 1);
+    rocksdb_options_set_compression(o, rocksdb_no_compression);
+    rocksdb_options_set_enable_blob_files(o, 1);
+    rocksdb_options_set_min_blob_size(o, BLOB_SIZE_MIN);
+    rocksdb_options_set_blob_compression_type(o, rocksdb_no_compression);
+    rocksdb_options_set_enable_blob_gc(o, 1);
+    rocksdb_options_set_blob_gc_age_cutoff(o, BLOB_GC_AGE_CUTOFF);
+    rocksdb_options_set_blob_gc_force_threshold(o, BLOB_GC_FORCE_THRESHOLD);
+    rocksdb_cache_destroy(cache); /* the options hold both */
+    rocksdb_block_based_options_destroy(table);
+    return o;
+}
