@@ -1,6 +1,7 @@
 #include "bench/bench_common.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
 #include <math.h>
@@ -236,6 +237,15 @@ void scratch_make(const char *directory) {
         die("thread", "cannot be made");
     }
     (void)pthread_detach(thread);
+}
+
+bool caches_drop(void) {
+    sync();
+    int fd = open("/proc/sys/vm/drop_caches", O_WRONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    bool dropped = write(fd, "3", 1) == 1;
+    close(fd);
+    return dropped;
 }
 
 cairn *store_open(const char *path) {

@@ -73,6 +73,9 @@ void scratch_make(const char *directory);
 
 void folder_remove(const char *path); /* with all that is in it; nothing when it is not there */
 
+/* What the page cache holds of files that nobody has mapped goes, everybody's. False: it is not permitted. */
+bool caches_drop(void);
+
 cairn *store_open(const char *path); /* every default; made when it is not there */
 
 #endif
