@@ -6,8 +6,9 @@
  * A store with every default gets KEYS (default 1,000,000) values of VALUE bytes (default 100, at least 16). OVERWRITES
  * (default 1,000,000) puts replace them, keys drawn uniformly: first with no snapshot open, then with one. Then as many
  * keys as there are, drawn at random, are read through the snapshot, and all by a scan of it in order: each must have
- * the value from before. The store itself must give the newest ones in the same ways. The snapshot is closed, and after
- * 5 seconds, in which the store does what it does by itself, cairn_compact is called with `full`.
+ * the value from before. The store itself must give the newest ones in the same ways. The snapshot is closed: after
+ * 5 seconds, and again after one more put and 5 seconds, it shows what the store does by itself; then cairn_compact is
+ * called with `full`.
  *
  * The first table is the store at these moments:
  *
@@ -212,6 +213,9 @@ static void run(state *s, uint64_t overwrites) {
     look(s, "snapshot closed");
     sleep(SETTLE_SECONDS);
     look(s, "5 seconds later");
+    put_next(s, 0);
+    sleep(SETTLE_SECONDS);
+    look(s, "a put, and 5 seconds later");
     compact(s, "compact, full, after");
     look(s, "compacted");
     check_scan(s, NULL, s->versions, "listed, newest, after");
