@@ -40,10 +40,11 @@ static void tell(void *ctx, int level, const char *message) {
     if (level <= CAIRN_LOG_WARNING) fprintf(stderr, "bench_ordered: cairn says: %s\n", message);
 }
 
-static cairn *open_with(int ordered) {
+static cairn *open_with(int ordered, bool silent) {
     cairn *store = NULL;
     cairn_error error;
-    cairn_options options = {.struct_size = sizeof options, .create = true, .ordered_index = ordered, .log = tell};
+    cairn_options options = {.struct_size = sizeof options, .create = true, .ordered_index = ordered};
+    if (!silent) options.log = tell;
     must(cairn_open(&store, "store", &options, &error), "open", &error);
     return store;
 }
@@ -124,7 +125,7 @@ static void fill_once(const plan *p, bool with, int repetition, figures of) {
     static latencies l;
     memset(&l, 0, sizeof l);
     sync(); /* so that nobody pays for the write-back of the one before */
-    cairn *store = open_with(with ? CAIRN_ORDERED_ON : CAIRN_ORDERED_OFF);
+    cairn *store = open_with(with ? CAIRN_ORDERED_ON : CAIRN_ORDERED_OFF, false);
     double begin = now_s();
     fill(p, store, &l);
     double returned = now_s();
@@ -166,7 +167,7 @@ static void put_rows(plan *p, int repetitions, bool keep) {
             bool ordered = keep ? turn == 0 : (i + turn) % 2 == 0;
             fill_once(p, ordered, i, ordered ? with : without);
             if (ordered) {
-                cairn *store = open_with(CAIRN_ORDERED_AUTO);
+                cairn *store = open_with(CAIRN_ORDERED_AUTO, false);
                 check_keys(store, p->keys.count);
                 close_store(store);
             }
@@ -220,7 +221,7 @@ static cairn *rebuild_cold(const plan *p, cairn *store) {
     for (int i = 0; i < p->repetitions; i++) {
         close_store(store);
         bool dropped = caches_drop();
-        store = open_with(CAIRN_ORDERED_AUTO);
+        store = open_with(CAIRN_ORDERED_AUTO, false);
         if (!dropped) return store;
         seconds[i] = rebuild(store);
         check_keys(store, p->keys.count);
@@ -253,7 +254,7 @@ static void open_without_file(const plan *p) {
         const cairn_scan_options options = {.struct_size = sizeof options, .keys_only = true, .limit = 1};
         if (unlink("store/ORDERED") != 0) die("store/ORDERED", "cannot be removed");
         double begin = now_s();
-        cairn *store = open_with(CAIRN_ORDERED_AUTO);
+        cairn *store = open_with(CAIRN_ORDERED_AUTO, true);
         must(cairn_scan_open(store, &options, &scan, &error), "scan", &error);
         must(cairn_scan_next(scan, &error), "scan", &error);
         seconds[i] = now_s() - begin;
@@ -267,7 +268,7 @@ static void open_without_file(const plan *p) {
 static void build_table(const plan *p) {
     printf("\n");
     row("keys", 0, (double)p->keys.count, "");
-    cairn *store = open_with(CAIRN_ORDERED_AUTO);
+    cairn *store = open_with(CAIRN_ORDERED_AUTO, false);
     rebuild_warm(p, store);
     store = rebuild_cold(p, store);
     drop_and_add(p, store);
