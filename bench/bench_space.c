@@ -15,7 +15,7 @@
  *                    looked at 400 times while values are replaced
  *   of bound         the largest ratio, from the first put on, of the allocated bytes to what cairn.h promises:
  *                    A * live + the larger of 8 MiB and two segments. A: 1.25, 1.10 for values of 64 KiB and more, in
- *                    the mix by their shares of what is current. live: cairn_stats; a segment: the largest file
+ *                    the mix by their shares of what is current. live: cairn_stats; a segment: the largest one
  *                    in the directory at that moment. Above 1.00 the promise was broken.
  *   of 8 MiB         the same to A * live + 8 MiB: how much of the room for segments is made use of
  *   write amp, proc  bytes that the process handed to the file system (/proc/self/io, less what was cancelled before
@@ -148,7 +148,7 @@ static double live_bytes(cairn *store) {
 
 /* Both: what is allocated, to what live bytes may take (may_take), with the room that is left besides. */
 static double of_bound(disk_use use, double may_take) {
-    return (double)use.allocated / (may_take + fmax(SLACK_BYTES, 2.0 * (double)use.largest));
+    return (double)use.allocated / (may_take + fmax(SLACK_BYTES, 2.0 * (double)use.segment));
 }
 
 static double of_slack(disk_use use, double may_take) { return (double)use.allocated / (may_take + SLACK_BYTES); }

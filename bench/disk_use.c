@@ -6,6 +6,7 @@
 #include <ftw.h>
 #include <linux/major.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,16 +16,20 @@
 
 static disk_use walked; /* by add_entry, which gets no argument of ours */
 
+static bool is_segment(const char *path) {
+    const char *suffix = strrchr(path, '.');
+    return suffix != NULL && (strcmp(suffix, ".seg") == 0 || strcmp(suffix, ".alt") == 0);
+}
+
 /* A file that went away during the walk comes as FTW_NS. */
 static int add_entry(const char *path, const struct stat *st, int type, struct FTW *where) {
-    (void)path;
     (void)where;
     if (type == FTW_NS) return 0;
     uint64_t bytes = (uint64_t)st->st_blocks * 512;
     walked.allocated += bytes;
     if (type != FTW_F) return 0;
     walked.files += bytes;
-    if (bytes > walked.largest) walked.largest = bytes;
+    if (bytes > walked.segment && is_segment(path)) walked.segment = bytes;
     return 0;
 }
 

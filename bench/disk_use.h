@@ -6,8 +6,9 @@
 
 /* Allocated bytes, as du counts them, while others may write and remove files. */
 typedef struct disk_use {
-    uint64_t allocated;      /* of all that is there, folders too */
-    uint64_t files, largest; /* of the files; of the largest of them */
+    uint64_t allocated; /* of all that is there, folders too */
+    uint64_t files;     /* of the files */
+    uint64_t segment;   /* of the largest one that is a segment of cairn's: *.seg or *.alt */
 } disk_use;
 
 disk_use disk_use_of(const char *folder); /* not from two threads at a time; ends the program through die */
