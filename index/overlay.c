@@ -21,7 +21,7 @@ struct key_change {
     bool erase;
     bool changed;      /* since it was taken */
     bool needed;       /* it was kept once, or changed while it was taken: so that it has to be kept again */
-    uint64_t snapshot; /* see overlay_push; of one that is kept: the highest number given by then */
+    uint64_t snapshot; /* lowest of overlay_push; of one that is kept: the highest number given by then */
     const uint8_t *key;
     size_t size;
     uint8_t bytes[]; /* the key; none in a probe */
@@ -114,10 +114,11 @@ static void enqueue(overlay *o, key_change *c) {
     TAILQ_INSERT_TAIL(&o->waiting, c, link);
 }
 
-/* `newer` is another change of the key of `c`, which takes it in. */
+/* `newer` is another change of the key of `c`, which takes it in. The snapshot stays that of the first one: who was
+ * opened between the two may have seen the key come. */
 static void merge(overlay *o, key_change *c, key_change *newer) {
     c->erase = newer->erase;
-    c->snapshot = newer->snapshot;
+    c->snapshot = min_u64(c->snapshot, newer->snapshot);
     c->changed = true;
     if (c->state == KEPT) {
         TAILQ_REMOVE(&o->kept, c, link);
