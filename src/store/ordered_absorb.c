@@ -135,8 +135,10 @@ static int absorb_all(absorption *a) {
         overlay_give_back(store->ordered.changes, &b);
         return rc;
     }
-    uint64_t newest = atomic_load(&store->newest_snapshot);
-    overlay_absorbed(store->ordered.changes, &b, newest, store_snapshots_last(store));
+    uint64_t newest = atomic_load(&store->newest_snapshot), last = store_snapshots_last(store);
+    overlay_absorbed(store->ordered.changes, &b, newest, last);
+    /* The last one may have closed just before, and swept what was not kept yet. */
+    if (newest != 0 && atomic_load(&store->newest_snapshot) == 0) overlay_sweep(store->ordered.changes, last + 1);
     return CAIRN_OK;
 }
 
