@@ -143,8 +143,9 @@ static int read_file(ordered_scan *s, cairn_error *error) {
     cairn_error why;
     ordered *file;
     int rc = enter(s, &file, &generation, error);
+    if (rc != CAIRN_OK) return rc;
     s->file_done = file == NULL;
-    if (rc != CAIRN_OK || s->file_done) return rc;
+    if (s->file_done) return CAIRN_OK;
     if (s->cursor == NULL || s->generation != generation) rc = open_cursor(s, file, &why);
     s->generation = generation;
     if (rc == CAIRN_OK) rc = ordered_next(s->cursor, s->batch, &s->keys, &s->count, &why);
@@ -174,8 +175,9 @@ static int read_overlay(ordered_scan *s, cairn_error *error) {
     s->page_next = 0;
     int rc = overlay_list(s->store->ordered.changes, &s->position, &to, s->reverse, &s->page);
     if (rc != CAIRN_OK) return status_set(error, rc, "no memory for a scan");
-    s->page_due = false;
-    return wait_for_index(s->store, s->moment, error); /* dropped meanwhile, it has forgotten what it had */
+    rc = wait_for_index(s->store, s->moment, error); /* dropped meanwhile, it has forgotten what it had */
+    s->page_due = rc != CAIRN_OK;
+    return rc;
 }
 
 /* The next batch, when all of this one was given. CAIRN_DONE: there is none. */
