@@ -34,16 +34,24 @@ static int check_options(const cairn *store, const cairn_scan_options *o, cairn_
     return missing ? status_set(error, CAIRN_INVALID, "a bound that is NULL has a size") : CAIRN_OK;
 }
 
-static int begin(cairn_scan *s, const cairn_scan_options *o, cairn_error *error) {
-    if (!needs_order(o) && !store_ordered_is_on(s->store)) {
-        int rc = listing_open(&s->all, s->store, o->snapshot, error);
-        s->moment = s->all.moment;
-        return rc;
-    }
+static int begin_in_order(cairn_scan *s, const cairn_scan_options *o, cairn_error *error) {
     int rc = store_snapshot_make(s->store, true, &s->hold, error);
     if (rc != CAIRN_OK) return rc;
     s->moment = store_snapshot_moment(o->snapshot != NULL ? o->snapshot : s->hold);
     return ordered_scan_open(&s->ordered, s->store, s->moment, o, error);
+}
+
+static int begin(cairn_scan *s, const cairn_scan_options *o, cairn_error *error) {
+    if (needs_order(o) || store_ordered_is_on(s->store)) {
+        int rc = begin_in_order(s, o, error);
+        /* It may have been dropped just now, or added after the snapshot: that is no reason to list nothing. */
+        if (rc != CAIRN_UNSUPPORTED || needs_order(o)) return rc;
+        store_snapshot_drop(s->hold);
+        s->hold = NULL;
+    }
+    int rc = listing_open(&s->all, s->store, o->snapshot, error);
+    s->moment = s->all.moment;
+    return rc;
 }
 
 static void free_scan(cairn_scan *s) {
