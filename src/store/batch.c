@@ -33,6 +33,7 @@ static int look_up(batch_commit *c, batch_part *p) {
     if (rc == CAIRN_OK) {
         p->found_version = found.where == LOCATION_NONE ? 0 : found.head.header.version;
         p->applied.from = fresh.from;
+        p->applied.revives = fresh.revives && !p->change->removes;
         p->applied.old_stream = fresh.old_stream;
         p->applied.old_file_size = fresh.old_file_size;
     }

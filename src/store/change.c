@@ -6,6 +6,7 @@
 int store_change_supersedes(cairn *store, store_change *change, const store_found *found, cairn_error *error) {
     value_descriptor d;
     change->from = found->where;
+    change->revives = !change->removes && found->where != LOCATION_NONE && found->expired;
     if (found->where == LOCATION_NONE || found->head.header.type != RECORD_STREAM) return CAIRN_OK;
     int rc = store_descriptor(store, &found->head, &d, error);
     if (rc == CAIRN_CORRUPT) return CAIRN_OK; /* Overwriting is how a user gets rid of a damaged value. */
@@ -15,8 +16,10 @@ int store_change_supersedes(cairn *store, store_change *change, const store_foun
     return CAIRN_OK;
 }
 
-/* Whether the set of keys is another one afterwards. */
-static bool changes_keys(const store_change *change) { return change->removes == (change->from != LOCATION_NONE); }
+/* Whether the set of keys may be another one afterwards. */
+static bool changes_keys(const store_change *change) {
+    return change->revives || change->removes == (change->from != LOCATION_NONE);
+}
 
 int store_change_reserve(cairn *store, store_change *change, uint64_t snapshot, size_t inserts, cairn_error *error) {
     int rc = CAIRN_OK;

@@ -235,6 +235,7 @@ typedef struct store_change {
     uint64_t new_file_size;             /* of the value file of `to`; 0: none */
     uint64_t expires_at_ms;             /* of `to`; 0: never */
     bool due;                           /* `from` is taken out because it expired */
+    bool revives;                       /* `from` had expired: the file of the ordered index may lack the key */
     key_change *noted;                  /* that the key comes or goes; NULL: it does not, or nobody wants to know */
 } store_change;
 
