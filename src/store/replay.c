@@ -33,6 +33,10 @@ static int apply_alone(cairn *store, const vlog_event *e, cairn_error *error) {
         } else {
             hash_index_remove(store->index, e->hash.index, other);
         }
+        if (!location_expires(other)) continue;
+        /* Perhaps another key, which had expired: that left no record of its own. */
+        int noted = store_ordered_replayed(store, e->place, other, error);
+        if (noted != CAIRN_OK) return noted;
     }
     if (rc < 0) return status_set(error, rc, "no memory to replay the log");
     if (keep == LOCATION_NONE || there || hash_index_count(store->index, e->hash.index) > 0) return CAIRN_OK;
