@@ -41,6 +41,13 @@ static int push_key_at(cairn *store, location where, cairn_error *error) {
     return rc;
 }
 
+static void forget_replayed(store_ordered *o) {
+    free(o->replayed);
+    o->replayed = NULL;
+    o->replayed_count = o->replayed_capacity = 0;
+    atomic_store(&o->has_replayed, false);
+}
+
 /* absorbing held. */
 static int push_replayed(cairn *store, cairn_error *error) {
     store_ordered *o = &store->ordered;
@@ -49,33 +56,20 @@ static int push_replayed(cairn *store, cairn_error *error) {
         rc = push_key_at(store, o->replayed[o->replayed_count - 1].where, error);
         o->replayed_count -= rc == CAIRN_OK;
     }
-    if (rc != CAIRN_OK) return rc;
-    free(o->replayed);
-    o->replayed = NULL;
-    o->replayed_capacity = 0;
-    atomic_store(&o->has_replayed, false);
-    return CAIRN_OK;
+    if (rc == CAIRN_OK) forget_replayed(o);
+    return rc;
 }
 
 /* Every key there is. absorbing held; open read-only. */
 static int push_all(cairn *store, cairn_error *error) {
     listing all;
-    vlog_head head;
     int rc = listing_open(&all, store, NULL, error);
-    while (rc == CAIRN_OK) {
-        head.bytes = head.inline_bytes;
-        rc = listing_next(&all, true, &head, error);
-        if (rc == CAIRN_OK) {
-            key_change *change = key_change_new(vlog_head_key(&head), head.header.key_size);
-            if (change != NULL) overlay_push(store->ordered.changes, change, false, 0);
-            if (change == NULL) rc = status_set(error, CAIRN_NO_MEMORY, "no memory for an ordered index");
-        }
-        vlog_head_release(&head);
+    for (size_t i = 0; rc == CAIRN_OK && i < all.count; i++) {
+        rc = push_key_at(store, all.list[i], error);
         if (rc == CAIRN_CORRUPT) rc = CAIRN_OK; /* it can be found by no key either */
     }
     listing_close(&all);
-    if (rc == CAIRN_DONE) return CAIRN_OK;
-    overlay_clear(store->ordered.changes);
+    if (rc == CAIRN_OK) forget_replayed(&store->ordered);
     return rc;
 }
 
@@ -83,10 +77,11 @@ int store_ordered_catch_up(cairn *store, cairn_error *error) {
     store_ordered *o = &store->ordered;
     if (!atomic_load(&o->has_replayed)) return CAIRN_OK;
     os_mutex_lock(&o->absorbing);
+    os_mutex_lock(&o->lock);
     uint64_t generation = o->generation; /* a file that is lost meanwhile does not need them */
     bool from_nothing = o->file == NULL && store->options.read_only && atomic_load(&o->has_replayed);
-    int rc = from_nothing ? push_all(store, error) : CAIRN_OK;
-    if (rc == CAIRN_OK) rc = push_replayed(store, error);
+    os_mutex_unlock(&o->lock);
+    int rc = from_nothing ? push_all(store, error) : push_replayed(store, error);
     os_mutex_unlock(&o->absorbing);
     if (rc != CAIRN_OK && rc != CAIRN_NO_MEMORY && error != NULL) store_ordered_lose(store, generation, error);
     return rc;

@@ -117,7 +117,7 @@ bool store_ordered_upkeep(cairn *store) {
     int rc = CAIRN_OK;
     if (!store_ordered_is_on(store) || vlog_failed(store->log)) return true;
     os_mutex_lock(&o->admin);
-    if (store_ordered_is_on(store) && (o->file == NULL || atomic_load(&o->doubted))) {
+    if (store_ordered_is_on(store) && (!store_ordered_has_file(o) || atomic_load(&o->doubted))) {
         building b = {.store = store, .in_background = true};
         rc = run(&b, &error);
     }

@@ -38,14 +38,21 @@ static ordered_options options_of(const cairn *store) {
     return options;
 }
 
-static int open_file(cairn *store, cairn_error *error) {
-    store_ordered *o = &store->ordered;
-    ordered_options options = options_of(store);
-    int rc = ordered_open(&o->file, store->dir, &options, error);
-    if (rc != CAIRN_OK) o->file = NULL;
+/* While it is being replaced, or the store opened. */
+static void set_file(store_ordered *o, ordered *file) {
+    os_mutex_lock(&o->lock);
+    o->file = file;
     o->generation++;
-    atomic_store(&o->file_bytes, rc == CAIRN_OK ? ordered_bytes(o->file) : 0);
-    atomic_store(&o->file_place, rc == CAIRN_OK ? ordered_place(o->file) : 0);
+    os_mutex_unlock(&o->lock);
+    atomic_store(&o->file_bytes, file != NULL ? ordered_bytes(file) : 0);
+    atomic_store(&o->file_place, file != NULL ? ordered_place(file) : 0);
+}
+
+static int open_file(cairn *store, cairn_error *error) {
+    ordered_options options = options_of(store);
+    ordered *file = NULL;
+    int rc = ordered_open(&file, store->dir, &options, error);
+    set_file(&store->ordered, rc == CAIRN_OK ? file : NULL);
     return rc;
 }
 
@@ -87,11 +94,16 @@ static void end_replacing(store_ordered *o) {
 }
 
 static void close_file(store_ordered *o) {
-    ordered_close(o->file);
-    o->file = NULL;
-    o->generation++;
-    atomic_store(&o->file_bytes, 0);
-    atomic_store(&o->file_place, 0);
+    ordered *file = o->file;
+    set_file(o, NULL);
+    ordered_close(file);
+}
+
+bool store_ordered_has_file(store_ordered *o) {
+    os_mutex_lock(&o->lock);
+    bool has = o->file != NULL;
+    os_mutex_unlock(&o->lock);
+    return has;
 }
 
 static bool has_thread(const cairn *store) { return !store->options.no_background && !store->options.read_only; }
@@ -104,12 +116,15 @@ void store_ordered_lose(cairn *store, uint64_t generation, const cairn_error *wh
     if (is_it) {
         store_say(store, CAIRN_LOG_WARNING, "the ordered index is built anew: %s", why->message);
         close_file(o);
+        if (store->options.read_only) atomic_store(&o->has_replayed, true); /* all keys, for the next scan */
         /* What stays is older than the next checkpoint, and then nobody uses it. */
         if (!store->options.read_only && ordered_drop(store->dir, &error) != CAIRN_OK) {
             store_say(store, CAIRN_LOG_WARNING, "removing the ordered index: %s", error.message);
         }
+        os_mutex_lock(&o->lock);
         o->failure = (cairn_error){0};
         o->in_background = has_thread(store);
+        os_mutex_unlock(&o->lock);
     }
     end_replacing(o);
     if (is_it) store_upkeep_wake_orderer(store);
@@ -250,7 +265,7 @@ static int unsupported(const cairn *store, cairn_error *error) {
 static int build_here(cairn *store, cairn_error *error) {
     store_ordered *o = &store->ordered;
     os_mutex_lock(&o->admin);
-    bool is_there = o->file != NULL && !atomic_load(&o->doubted); /* only with admin held it is replaced */
+    bool is_there = store_ordered_has_file(o) && !atomic_load(&o->doubted);
     int rc = is_there || !store_ordered_is_on(store) ? CAIRN_OK : store_ordered_build(store, NULL, error);
     os_mutex_unlock(&o->admin);
     return rc;
@@ -302,10 +317,16 @@ static void turn_off(cairn *store) {
     hash_index_quiesce(store->index);
     begin_replacing(o);
     close_file(o);
+    os_mutex_lock(&o->lock);
     o->in_background = false;
     o->failure = (cairn_error){0};
+    os_mutex_unlock(&o->lock);
     end_replacing(o);
+    os_mutex_lock(&o->absorbing); /* who catches up has pushed what it had, or finds nothing */
+    o->replayed_count = 0;
+    atomic_store(&o->has_replayed, false);
     overlay_clear(o->changes);
+    os_mutex_unlock(&o->absorbing);
 }
 
 static int add(cairn *store, const cairn_index_options *options, cairn_error *error) {

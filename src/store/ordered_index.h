@@ -43,8 +43,9 @@ typedef struct store_ordered {
 
     os_mutex absorbing;
     replayed_record *replayed; /* absorbing, and the opener's: records behind the place of the file */
-    size_t replayed_count, replayed_capacity;
-    atomic_bool has_replayed; /* or, in a store that is open read-only and has no file, the overlay has no keys yet */
+    size_t replayed_capacity;
+    _Atomic size_t replayed_count;
+    atomic_bool has_replayed; /* or, in a store that is open read-only and has no file, the overlay lacks its keys */
 
     os_mutex lock;
     os_cond changed;     /* what `lock` guards */
@@ -77,6 +78,7 @@ void store_ordered_count(cairn *store, cairn_stats *stats); /* fills in what beg
 /* The file, for a call that uses it and then leaves. NULL: there is none. */
 ordered *store_ordered_enter(cairn *store, uint64_t *generation);
 void store_ordered_leave(cairn *store);
+bool store_ordered_has_file(store_ordered *o);
 /* Returns when there is a file, building it where the store has no thread for that. CAIRN_UNSUPPORTED: the store has no
  * ordered index. *since: see above. */
 int store_ordered_wait(cairn *store, uint64_t *since, cairn_error *error);

@@ -128,13 +128,15 @@ static int open_cursor(ordered_scan *s, ordered *file, cairn_error *error) {
     return ordered_cursor_open(&s->cursor, file, &range, error);
 }
 
-/* The file, which may have been replaced since. */
+/* The file, which may have been replaced since; NULL where the overlay has everything. */
 static int enter(ordered_scan *s, ordered **file, uint64_t *generation, cairn_error *error) {
     for (;;) {
         int rc = wait_for_index(s->store, s->moment, error);
+        if (rc == CAIRN_OK) rc = store_ordered_catch_up(s->store, error);
         if (rc != CAIRN_OK) return rc;
         *file = store_ordered_enter(s->store, generation);
-        if (*file != NULL || s->store->options.read_only) return CAIRN_OK;
+        if (*file != NULL) return CAIRN_OK;
+        if (s->store->options.read_only && !atomic_load(&s->store->ordered.has_replayed)) return CAIRN_OK;
     }
 }
 
