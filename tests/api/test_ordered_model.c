@@ -47,7 +47,7 @@ typedef struct run {
     cairn *store;
     uint64_t rng;
     sorted_keys keys;
-    sorted_map map;
+    sorted_map map, older_map; /* older_map: when the older file was kept */
     bool has_index;
     sorted_walk walks[WALKS];
     held_snapshot snapshots[SNAPSHOTS];
@@ -404,7 +404,24 @@ static bool do_index(run *r) {
 /* ---- Reopening ---- */
 
 static void keep_older_file(run *r) {
-    if (real_file_is_there(r->path, ORDERED_NAME)) real_file_copy(r->path, r->older, ORDERED_NAME);
+    if (!real_file_is_there(r->path, ORDERED_NAME)) return;
+    real_file_copy(r->path, r->older, ORDERED_NAME);
+    sorted_map_free(&r->older_map);
+    sorted_map_copy(&r->older_map, &r->map);
+}
+
+/* What expires leaves no record in the log, by which a file from before could be told. */
+static bool has_expired_since(const run *r) {
+    for (size_t key = 0; key < r->keys.count; key++) {
+        if (r->older_map.values[key].bytes != NULL && !sorted_map_has(&r->older_map, key, atomic_load(&clock_now_ms)))
+            return true;
+    }
+    return false;
+}
+
+static void put_older_file_back(const run *r) {
+    if (!real_file_is_there(r->older, ORDERED_NAME) || has_expired_since(r)) return;
+    real_file_copy(r->older, r->path, ORDERED_NAME);
 }
 
 static void spoil_file(run *r) {
@@ -415,8 +432,7 @@ static void spoil_file(run *r) {
     if (roll == 0) real_file_remove(r->path, ORDERED_NAME);
     if (roll == 1) real_file_cut(r->path, ORDERED_NAME, (size_t)random_below(&r->rng, size + 1));
     if (roll == 2) real_file_save(r->path, ORDERED_NAME, random_window(&r->rng, size), size);
-    if (roll < 6 && roll > 2 && real_file_is_there(r->older, ORDERED_NAME))
-        real_file_copy(r->older, r->path, ORDERED_NAME);
+    if (roll > 2 && roll < 6) put_older_file_back(r);
 }
 
 static bool look_read_only(run *r) {
@@ -506,6 +522,7 @@ static void begin(run *r, const setting *s, uint64_t seed) {
 static void end(run *r) {
     sorted_keys_free(&r->keys);
     sorted_map_free(&r->map);
+    sorted_map_free(&r->older_map);
     real_folder_remove(r->path);
     real_folder_remove(r->older);
 }

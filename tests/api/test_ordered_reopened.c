@@ -1,0 +1,386 @@
+/* What ordered scans list after a reopening: clean, behind a kill, read-only; and with the file of the ordered index
+ * gone, cut short, garbled, another store's, or put back from an older state. It is derived from the log: whatever
+ * becomes of it, the keys are those that were put. */
+#include "include/cairn.h"
+#include "src/base/check.h"
+#include "tests/support/listed.h"
+#include "tests/support/rung.h"
+#include "tests/support/store_box.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define FILE_NAME "ORDERED"
+#define MANY 3000u
+
+static const cairn_scan_options reverse = {.struct_size = sizeof reverse, .reverse = true};
+
+static void put_many(cairn *store, unsigned from, unsigned to) {
+    char key[16];
+    for (unsigned i = from; i < to; i++) {
+        (void)snprintf(key, sizeof key, "%05u", i);
+        put_text(store, key, "v", 1);
+    }
+}
+
+/* So many numbered keys, both ways, and no other. */
+static void expect_many(cairn *store, unsigned from, unsigned to) {
+    char key[16];
+    cairn_scan *forth = scan_of(store, NULL), *back = scan_of(store, &reverse);
+    for (unsigned i = from; i < to; i++) {
+        (void)snprintf(key, sizeof key, "%05u", i);
+        expect_next(forth, key);
+        (void)snprintf(key, sizeof key, "%05u", from + to - 1 - i);
+        expect_next(back, key);
+    }
+    expect_rest(forth, "");
+    expect_rest(back, "");
+}
+
+static void open_read_only(box *b) {
+    b->options.create = false;
+    b->options.read_only = true;
+    box_reopen(b);
+}
+
+static void open_writable(box *b) {
+    b->options.create = true;
+    b->options.read_only = false;
+    box_reopen(b);
+}
+
+/* ---- The file as it should be ---- */
+
+static void a_clean_close_leaves_nothing_to_be_caught_up_with(void **state) {
+    box *b = *state;
+    put_keys(b->store, "a b c");
+    delete_text(b->store, "b");
+    box_reopen(b);
+    assert_int_equal(stats_of(b->store).ordered_pending, 0);
+    expect_keys(b->store, &reverse, "c a");
+    put_keys(b->store, "b");
+    expect_keys(b->store, &reverse, "c b a");
+}
+
+static void what_was_not_absorbed_before_a_kill_is_replayed(void **state) {
+    box *b = *state;
+    box_quiet(b);
+    put_keys(b->store, "a b c d");
+    assert_int_equal(cairn_checkpoint(b->store, NULL), CAIRN_OK);
+    delete_text(b->store, "b");
+    delete_text(b->store, "c");
+    put_keys(b->store, "c e a");
+    box_crash(b);
+    expect_keys(b->store, &reverse, "e d c a");
+    delete_text(b->store, "e");
+    put_keys(b->store, "b");
+    box_crash(b);
+    delete_text(b->store, "d"); /* before the first scan has caught up */
+    cairn_snapshot *s = snapshot_of(b->store);
+    put_keys(b->store, "d z");
+    expect_keys(b->store, NULL, "a b c d z");
+    cairn_scan_options of = {.struct_size = sizeof of, .snapshot = s};
+    expect_keys(b->store, &of, "a b c");
+    cairn_snapshot_close(s);
+    box_reopen(b);
+    expect_keys(b->store, NULL, "a b c d z");
+}
+
+static void an_index_dropped_before_a_first_scan_has_nothing_pending(void **state) {
+    box *b = *state;
+    box_quiet(b);
+    put_keys(b->store, "a b");
+    box_crash(b);
+    assert_true(stats_of(b->store).ordered_pending > 0);
+    assert_int_equal(cairn_index_drop(b->store, NULL), CAIRN_OK);
+    assert_int_equal(stats_of(b->store).ordered_pending, 0);
+    delete_text(b->store, "a");
+    assert_int_equal(cairn_index_add(b->store, NULL, NULL), CAIRN_OK);
+    expect_keys(b->store, NULL, "b");
+}
+
+static void a_drop_or_add_before_a_kill_stays(void **state) {
+    box *b = *state;
+    box_quiet(b);
+    put_keys(b->store, "a b");
+    assert_int_equal(cairn_index_drop(b->store, NULL), CAIRN_OK);
+    box_crash(b);
+    assert_false(stats_of(b->store).ordered || real_file_is_there(b->path, FILE_NAME));
+    delete_text(b->store, "a");
+    assert_int_equal(cairn_index_add(b->store, NULL, NULL), CAIRN_OK);
+    put_keys(b->store, "c");
+    box_crash(b);
+    assert_true(stats_of(b->store).ordered);
+    expect_keys(b->store, &reverse, "c b");
+}
+
+static void many_changes_are_absorbed_whenever(void **state) {
+    box *b = *state;
+    static char key[5000];
+    memset(key, 'k', sizeof key);
+    for (unsigned i = 0; i < 2000; i++) { /* 10 MB of keys: more than what is due at once */
+        (void)snprintf(key, sizeof key, "%05u", i);
+        key[5] = 'k';
+        assert_int_equal(cairn_put(b->store, key, sizeof key, "v", 1, NULL, NULL), CAIRN_OK);
+    }
+    assert_int_equal(count_keys(b->store, &reverse), 2000);
+    box_reopen(b);
+    assert_int_equal(count_keys(b->store, NULL), 2000);
+}
+
+/* ---- Read-only ---- */
+
+static void expect_read_only(box *b, const char *keys) {
+    open_read_only(b);
+    char *before = real_folder_describe(b->path);
+    for (unsigned i = 0; i < 2; i++) {
+        expect_keys(b->store, &(cairn_scan_options){.struct_size = sizeof reverse, .upper = "zz", .upper_size = 2},
+                    keys);
+        cairn_snapshot *s = snapshot_of(b->store);
+        expect_keys(b->store, &(cairn_scan_options){.struct_size = sizeof reverse, .snapshot = s}, keys);
+        cairn_snapshot_close(s);
+    }
+    assert_int_equal(cairn_index_rebuild(b->store, NULL, NULL), CAIRN_READ_ONLY);
+    assert_int_equal(cairn_index_drop(b->store, NULL), CAIRN_READ_ONLY);
+    assert_int_equal(cairn_delete_range(b->store, NULL, NULL, NULL, NULL), CAIRN_READ_ONLY);
+    box_close(b);
+    char *after = real_folder_describe(b->path);
+    assert_string_equal(before, after);
+    free(before);
+    free(after);
+    open_writable(b);
+}
+
+static void a_read_only_handle_lists_after_a_clean_close(void **state) {
+    box *b = *state;
+    put_keys(b->store, "a b c");
+    delete_text(b->store, "b");
+    expect_read_only(b, "a c");
+}
+
+static void a_read_only_handle_lists_what_a_kill_left(void **state) {
+    box *b = *state;
+    box_quiet(b);
+    put_keys(b->store, "a b c");
+    assert_int_equal(cairn_checkpoint(b->store, NULL), CAIRN_OK);
+    delete_text(b->store, "b");
+    put_keys(b->store, "d");
+    char next[REAL_PATH_SIZE];
+    real_folder_duplicate(b->path, next);
+    box_close(b);
+    real_folder_remove(b->path);
+    memcpy(b->path, next, sizeof next);
+    expect_read_only(b, "a c d");
+    expect_keys(b->store, NULL, "a c d");
+}
+
+static void a_read_only_handle_needs_no_file(void **state) {
+    box *b = *state;
+    put_many(b->store, 0, MANY);
+    box_close(b);
+    real_file_remove(b->path, FILE_NAME);
+    open_read_only(b);
+    cairn_scan *scan = scan_of(b->store, &reverse);
+    expect_next(scan, "02999");
+    expect_many(b->store, 0, MANY);
+    expect_next(scan, "02998");
+    cairn_scan_close(scan);
+    assert_false(real_file_is_there(b->path, FILE_NAME));
+}
+
+static void a_read_only_handle_without_an_index_refuses_what_needs_order(void **state) {
+    box *b = *state;
+    cairn_scan *scan;
+    put_keys(b->store, "a");
+    assert_int_equal(cairn_index_drop(b->store, NULL), CAIRN_OK);
+    open_read_only(b);
+    assert_int_equal(cairn_scan_open(b->store, &reverse, &scan, NULL), CAIRN_UNSUPPORTED);
+    expect_keys(b->store, NULL, "a");
+}
+
+/* Everything behind the head: pages that a walk will meet. */
+static void garble_pages(const box *b) {
+    size_t size;
+    uint8_t *bytes = real_file_load(b->path, FILE_NAME, &size);
+    CHECK(size > 16384);
+    for (size_t i = 12288; i < size; i++)
+        bytes[i] ^= 0x5a;
+    char path[REAL_PATH_SIZE];
+    real_path(path, b->path, FILE_NAME);
+    FILE *file = fopen(path, "r+b");
+    CHECK(file != NULL && fwrite(bytes, 1, size, file) == size && fclose(file) == 0);
+    free(bytes);
+}
+
+/* The first scan that meets it may fail; no scan leaves anything out. */
+static void expect_all_or_failure(box *b, bool may_fail) {
+    cairn_scan *scan = NULL;
+    unsigned count = 0;
+    int rc = cairn_scan_open(b->store, &reverse, &scan, NULL), failures = 0;
+    while (rc != CAIRN_DONE && failures < 3) {
+        if (scan == NULL) break;
+        rc = cairn_scan_next(scan, NULL);
+        count += rc == CAIRN_OK;
+        failures += rc != CAIRN_OK && rc != CAIRN_DONE;
+    }
+    cairn_scan_close(scan);
+    assert_true(may_fail || rc == CAIRN_DONE);
+    if (rc == CAIRN_DONE) assert_int_equal(count, MANY);
+}
+
+static void a_file_that_fails_under_a_handle_costs_no_scan_a_key(void **state) {
+    box *b = *state;
+    put_many(b->store, 0, MANY);
+    for (unsigned read_only = 0; read_only < 2; read_only++) {
+        if (read_only) open_read_only(b);
+        if (!read_only) box_reopen(b);
+        garble_pages(b);
+        expect_all_or_failure(b, true);
+        expect_all_or_failure(b, false);
+        expect_many(b->store, 0, MANY);
+    }
+}
+
+/* ---- The file as it should not be ---- */
+
+typedef void (*harm)(const box *b, size_t how);
+
+static void remove_it(const box *b, size_t how) {
+    (void)how;
+    real_file_remove(b->path, FILE_NAME);
+}
+static void cut_it(const box *b, size_t how) {
+    size_t size;
+    free(real_file_load(b->path, FILE_NAME, &size));
+    const size_t sizes[] = {0, 1, 4095, 4096, 8192, 12288, size / 2, size - 4096, size - 1};
+    real_file_cut(b->path, FILE_NAME, min_u64(sizes[how], size));
+}
+static void garble_it(const box *b, size_t how) {
+    size_t size;
+    free(real_file_load(b->path, FILE_NAME, &size));
+    uint64_t rng = how;
+    real_file_save(b->path, FILE_NAME, random_window(&rng, size), how == 0 ? 3 : size);
+}
+
+/* Harms it between a close and an opening of each kind. */
+static void harm_and_look(box *b, harm does, size_t ways) {
+    put_many(b->store, 0, 1000);
+    for (size_t way = 0; way < ways; way++) {
+        for (unsigned kind = 0; kind < 4; kind++) {
+            box_close(b);
+            does(b, way);
+            b->options.no_background = kind == 1;
+            b->options.create = kind != 2;
+            b->options.read_only = kind == 2;
+            box_open(b);
+            if (kind == 3) { /* used before it is built */
+                put_many(b->store, 1000, 1001);
+                delete_text(b->store, "01000");
+            }
+            expect_many(b->store, 0, 1000);
+        }
+    }
+}
+
+static void a_file_that_is_gone_is_made_anew(void **state) { harm_and_look(*state, remove_it, 1); }
+static void a_file_that_was_cut_is_made_anew(void **state) { harm_and_look(*state, cut_it, 9); }
+static void a_file_of_garbage_is_made_anew(void **state) { harm_and_look(*state, garble_it, 3); }
+
+static void a_file_of_another_store_is_made_anew(void **state) {
+    box *b = *state;
+    char other[REAL_PATH_SIZE];
+    real_folder_make(other);
+    cairn *store = store_open_or_fail(other, &b->options);
+    put_keys(store, "x y z");
+    assert_int_equal(cairn_close(store), CAIRN_OK);
+    put_keys(b->store, "a b c");
+    box_close(b);
+    real_file_copy(other, b->path, FILE_NAME);
+    real_folder_remove(other);
+    open_read_only(b);
+    expect_keys(b->store, NULL, "a b c");
+    open_writable(b);
+    expect_keys(b->store, NULL, "a b c");
+}
+
+static void keep_file(const box *b, char folder[REAL_PATH_SIZE]) {
+    real_folder_make(folder);
+    real_file_copy(b->path, folder, FILE_NAME);
+}
+
+static void put_file_back(const box *b, const char *folder) {
+    real_file_copy(folder, b->path, FILE_NAME);
+    real_folder_remove(folder);
+}
+
+static void an_older_file_put_back_after_a_close_is_not_believed(void **state) {
+    box *b = *state;
+    char older[REAL_PATH_SIZE];
+    put_keys(b->store, "a b c");
+    box_close(b);
+    keep_file(b, older);
+    box_open(b);
+    put_keys(b->store, "d");
+    delete_text(b->store, "a");
+    box_close(b);
+    put_file_back(b, older);
+    open_read_only(b);
+    expect_keys(b->store, NULL, "b c d");
+    open_writable(b);
+    expect_keys(b->store, &reverse, "d c b");
+}
+
+static void an_older_file_put_back_after_a_kill_is_brought_up_to_date_or_made_anew(void **state) {
+    box *b = *state;
+    char older[REAL_PATH_SIZE], next[REAL_PATH_SIZE];
+    box_quiet(b);
+    put_keys(b->store, "a b c");
+    for (unsigned checkpoints = 0; checkpoints < 3; checkpoints++) {
+        assert_int_equal(cairn_checkpoint(b->store, NULL), CAIRN_OK);
+        keep_file(b, older);
+        delete_text(b->store, "a");
+        put_keys(b->store, "d");
+        for (unsigned i = 0; i < checkpoints; i++) {
+            assert_int_equal(cairn_checkpoint(b->store, NULL), CAIRN_OK);
+            put_keys(b->store, "e");
+        }
+        real_folder_duplicate(b->path, next);
+        box_close(b);
+        real_folder_remove(b->path);
+        memcpy(b->path, next, sizeof next);
+        put_file_back(b, older);
+        box_open(b);
+        expect_keys(b->store, NULL, checkpoints == 0 ? "b c d" : "b c d e");
+        delete_text(b->store, "d");
+        delete_text(b->store, "e");
+        put_keys(b->store, "a");
+    }
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, box_setup, box_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(a_clean_close_leaves_nothing_to_be_caught_up_with),
+        TEST(what_was_not_absorbed_before_a_kill_is_replayed),
+        TEST(an_index_dropped_before_a_first_scan_has_nothing_pending),
+        TEST(a_drop_or_add_before_a_kill_stays),
+        TEST(many_changes_are_absorbed_whenever),
+        TEST(a_read_only_handle_lists_after_a_clean_close),
+        TEST(a_read_only_handle_lists_what_a_kill_left),
+        TEST(a_read_only_handle_needs_no_file),
+        TEST(a_read_only_handle_without_an_index_refuses_what_needs_order),
+        TEST(a_file_that_fails_under_a_handle_costs_no_scan_a_key),
+        TEST(a_file_that_is_gone_is_made_anew),
+        TEST(a_file_that_was_cut_is_made_anew),
+        TEST(a_file_of_garbage_is_made_anew),
+        TEST(a_file_of_another_store_is_made_anew),
+        TEST(an_older_file_put_back_after_a_close_is_not_believed),
+        TEST(an_older_file_put_back_after_a_kill_is_brought_up_to_date_or_made_anew),
+    };
+    return cmocka_run_group_tests_name("ordered_reopened", tests, NULL, NULL);
+}
