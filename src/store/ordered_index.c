@@ -333,13 +333,14 @@ static int add(cairn *store, const cairn_index_options *options, cairn_error *er
     store_ordered *o = &store->ordered;
     cairn_error ignored;
     if (has_index(store)) return status_set(error, CAIRN_EXISTS, "the store has an ordered index");
+    atomic_store(&o->on, true);
+    hash_index_quiesce(store->index);
+    /* Not before: what a writer that had not seen it took from a snapshot of just now, nobody was told of. */
     uint64_t last = store_snapshots_last(store);
     os_mutex_lock(&o->lock);
     o->failure = (cairn_error){0};
     o->since = last + 1;
     os_mutex_unlock(&o->lock);
-    atomic_store(&o->on, true);
-    hash_index_quiesce(store->index);
     int rc = store_ordered_build(store, options, error);
     if (rc == CAIRN_OK) rc = store_flag(store, true, error);
     if (rc == CAIRN_OK) return rc;
