@@ -251,9 +251,13 @@ void store_ordered_count(cairn *store, cairn_stats *stats) {
 
 /* ---- Waiting for it ---- */
 
-static int unsupported(const cairn *store, cairn_error *error) {
-    if (store->ordered.failure.code == CAIRN_UNSUPPORTED) {
-        if (error != NULL) *error = store->ordered.failure;
+static int unsupported(cairn *store, cairn_error *error) {
+    store_ordered *o = &store->ordered;
+    os_mutex_lock(&o->lock);
+    cairn_error why = o->failure;
+    os_mutex_unlock(&o->lock);
+    if (why.code == CAIRN_UNSUPPORTED) {
+        if (error != NULL) *error = why;
         return CAIRN_UNSUPPORTED;
     }
     return status_set(
