@@ -35,7 +35,7 @@ static const option_spec specs[OPT_COUNT] = {
     [OPT_AFTER] = {"after", 0, "K", "keys > K"},
     [OPT_TO] = {"to", 0, "K", "keys <= K"},
     [OPT_BEFORE] = {"before", 0, "K", "keys < K"},
-    [OPT_LIKE] = {"like", 0, "PATTERN", "keys that match: % any run of bytes, _ one byte"},
+    [OPT_LIKE] = {"like", 0, "PATTERN", "keys that match: % any run of bytes, _ one byte, \\ the next itself"},
     [OPT_REVERSE] = {"reverse", 0, NULL, "in descending order"},
     [OPT_LIMIT] = {"limit", 0, "N", "at most N keys (0: all)"},
     [OPT_KEYS] = {"keys", 0, NULL, "print keys (the default)"},

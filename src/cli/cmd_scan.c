@@ -7,56 +7,13 @@
 #include "src/cli/command.h"
 #include "src/cli/interrupt.h"
 #include "src/cli/output.h"
+#include "src/cli/scanrange.h"
 #include "src/cli/session.h"
 #include "src/cli/transfer.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
-
-enum { BOUND_LOWER, BOUND_UPPER, BOUND_PREFIX, BOUND_LIKE, BOUND_COUNT };
-
-/* ---- What is asked for ---- */
-
-static int check_options(const arguments *args, uint64_t *limit) {
-    if (args_has(args, OPT_FROM) && args_has(args, OPT_AFTER)) {
-        return report_usage("--from and --after exclude each other");
-    }
-    if (args_has(args, OPT_TO) && args_has(args, OPT_BEFORE)) {
-        return report_usage("--to and --before exclude each other");
-    }
-    if (args_has(args, OPT_KEYS) + args_has(args, OPT_SIZES) + args_has(args, OPT_VALUES) > 1) {
-        return report_usage("--keys, --sizes and --values exclude each other");
-    }
-    const char *text = args->values[OPT_LIMIT];
-    if (text != NULL && !parse_u64(text, strlen(text), limit)) {
-        return report_usage("--limit takes a number, not '%s'", text);
-    }
-    return EXIT_OK;
-}
-
-static int scan_options_of(const arguments *args, byte_string bounds[BOUND_COUNT], cairn_scan_options *options) {
-    const option_id ids[BOUND_COUNT] = {args_has(args, OPT_AFTER) ? OPT_AFTER : OPT_FROM,
-                                        args_has(args, OPT_BEFORE) ? OPT_BEFORE : OPT_TO, OPT_PREFIX, OPT_LIKE};
-    for (int i = 0; i < BOUND_COUNT; i++) {
-        int exit_code = session_bound(args, ids[i], &bounds[i]);
-        if (exit_code != EXIT_OK) return exit_code;
-    }
-    options->lower = bounds[BOUND_LOWER].data;
-    options->lower_size = bounds[BOUND_LOWER].size;
-    options->lower_exclusive = args_has(args, OPT_AFTER);
-    options->upper = bounds[BOUND_UPPER].data;
-    options->upper_size = bounds[BOUND_UPPER].size;
-    options->upper_exclusive = args_has(args, OPT_BEFORE);
-    options->prefix = bounds[BOUND_PREFIX].data;
-    options->prefix_size = bounds[BOUND_PREFIX].size;
-    options->like = bounds[BOUND_LIKE].data;
-    options->like_size = bounds[BOUND_LIKE].size;
-    options->reverse = args_has(args, OPT_REVERSE);
-    options->keys_only = !args_has(args, OPT_VALUES);
-    return EXIT_OK;
-}
 
 /* ---- Entries ---- */
 
@@ -119,31 +76,45 @@ static bool end_value(value_line *line) {
     return output_flush();
 }
 
-/* A value that is damaged before its first byte was written is reported and left out; later it ends the listing. A key
- * that expired since the listing began is left out. */
-static int print_value(transfer *t, byte_view key, bool *go_on) {
+/* A value of this size and less is taken whole from the scan. */
+#define WHOLE_VALUE_BYTES (4 * TRANSFER_PIECE)
+
+/* Writes the value of the scan's entry into the line, as it was when the scan was opened. */
+static transfer_end copy_whole(transfer *t, cairn_scan *scan, value_line *line) {
+    const void *value = NULL;
+    size_t size = 0;
+    t->code = cairn_scan_value(scan, &value, &size, &t->store_error);
+    if (t->code != CAIRN_OK) return TRANSFER_STORE_FAILED;
+    line->size = size;
+    return write_value(line, value, size) == 0 ? TRANSFER_DONE : TRANSFER_FILE_FAILED;
+}
+
+/* The same for one that memory may not hold. A scan does not give it in pieces; a reader does, but one of the key as it
+ * is by now. That is the same value, because no handle can write while this one reads; only its time to live may have
+ * ended since, and then it is left out. */
+static transfer_end copy_pieces(transfer *t, value_line *line) {
     cairn_reader *reader = NULL;
-    *go_on = false;
-    t->code = cairn_reader_open(t->store, key.data, key.size, &reader, &t->store_error);
-    if (t->code == CAIRN_NOT_FOUND) {
-        *go_on = true;
-        return EXIT_OK;
-    }
-    if (t->code != CAIRN_OK) {
-        *go_on = t->code == CAIRN_CORRUPT;
-        return report_store(t->code, &t->store_error, about_key(key));
-    }
-    value_line line = {.key = key, .size = cairn_reader_size(reader)};
-    transfer_end end = transfer_get(t, reader, 0, line.size, write_value, &line);
+    t->code = cairn_reader_open(t->store, line->key.data, line->key.size, &reader, &t->store_error);
+    if (t->code != CAIRN_OK) return TRANSFER_STORE_FAILED;
+    line->size = cairn_reader_size(reader);
+    transfer_end end = transfer_get(t, reader, 0, line->size, write_value, line);
     cairn_reader_close(reader);
-    *go_on = end == TRANSFER_DONE || !line.begun;
+    return end;
+}
+
+/* A value that is damaged before its first byte was written is reported and left out; later it ends the listing. */
+static int print_value(transfer *t, cairn_scan *scan, byte_view key, bool *go_on) {
+    value_line line = {.key = key};
+    bool whole = cairn_scan_value_size(scan) <= WHOLE_VALUE_BYTES;
+    transfer_end end = whole ? copy_whole(t, scan, &line) : copy_pieces(t, &line);
+    *go_on = false;
     switch (end) {
     case TRANSFER_DONE:
         *go_on = end_value(&line);
         return *go_on ? EXIT_OK : report_output();
     case TRANSFER_STORE_FAILED:
-        *go_on = t->code == CAIRN_CORRUPT && !line.begun;
-        return report_store(t->code, &t->store_error, about_key(key));
+        *go_on = !line.begun && (t->code == CAIRN_CORRUPT || t->code == CAIRN_NOT_FOUND);
+        return *go_on && t->code == CAIRN_NOT_FOUND ? EXIT_OK : report_store(t->code, &t->store_error, about_key(key));
     case TRANSFER_FILE_FAILED:
         return report_output();
     case TRANSFER_INTERRUPTED:
@@ -152,22 +123,25 @@ static int print_value(transfer *t, byte_view key, bool *go_on) {
     }
 }
 
-static bool print_key(const arguments *args, byte_view key, uint64_t value_size) {
+static bool wants_size(const arguments *args) { return output_modes()->json || args_has(args, OPT_SIZES); }
+
+static bool print_key(const arguments *args, cairn_scan *scan, byte_view key) {
+    if (!wants_size(args)) return output_key(key, '\n');
+    uint64_t size = cairn_scan_value_size(scan);
     if (output_modes()->json) {
         json object;
         json_open(&object, stdout);
         json_key(&object, key);
-        json_number(&object, "size", value_size);
+        json_number(&object, "size", size);
         json_close(&object);
-    } else if (args_has(args, OPT_SIZES)) {
-        (void)output_key(key, '\t');
-        fprintf(stdout, "%" PRIu64 "\n", value_size);
     } else {
-        (void)output_key(key, '\n');
+        (void)output_key(key, '\t');
+        fprintf(stdout, "%" PRIu64 "\n", size);
     }
     return !ferror(stdout);
 }
 
+/* A damaged record is reported, and what is behind it listed. */
 static int list(const arguments *args, cairn_scan *scan, transfer *t) {
     int exit_code = EXIT_OK;
     cairn_error error = {0};
@@ -175,14 +149,16 @@ static int list(const arguments *args, cairn_scan *scan, transfer *t) {
         if (interrupted()) return report_interrupted();
         int code = cairn_scan_next(scan, &error);
         if (code == CAIRN_DONE) break;
-        if (code != CAIRN_OK) return report_store(code, &error, about_nothing());
+        if (code != CAIRN_OK) exit_code = exit_code_worse(exit_code, report_store(code, &error, about_nothing()));
+        if (code == CAIRN_CORRUPT) continue;
+        if (code != CAIRN_OK) return exit_code;
         byte_view key = {0};
         key.data = cairn_scan_key(scan, &key.size);
         bool go_on = true;
         if (args_has(args, OPT_VALUES)) {
-            exit_code = exit_code_worse(exit_code, print_value(t, key, &go_on));
+            exit_code = exit_code_worse(exit_code, print_value(t, scan, key, &go_on));
             if (!go_on) return exit_code;
-        } else if (!print_key(args, key, cairn_scan_value_size(scan))) {
+        } else if (!print_key(args, scan, key)) {
             break;
         }
     }
@@ -207,15 +183,15 @@ static int scan_store(const arguments *args, cairn *store, const cairn_scan_opti
 }
 
 int command_scan(const arguments *args) {
-    cairn_scan_options options = {.struct_size = sizeof options};
-    byte_string bounds[BOUND_COUNT] = {{0}};
-    cairn *store = NULL;
-    int exit_code = check_options(args, &options.limit);
-    if (exit_code == EXIT_OK) exit_code = scan_options_of(args, bounds, &options);
-    if (exit_code == EXIT_OK) exit_code = session_open(args, SESSION_READ, &store);
-    if (exit_code == EXIT_OK) exit_code = session_close(store, scan_store(args, store, &options));
-    for (int i = 0; i < BOUND_COUNT; i++) {
-        free(bounds[i].data);
+    if (args_has(args, OPT_KEYS) + args_has(args, OPT_SIZES) + args_has(args, OPT_VALUES) > 1) {
+        return report_usage("--keys, --sizes and --values exclude each other");
     }
+    scan_range range;
+    cairn *store = NULL;
+    int exit_code = scan_range_take(args, &range);
+    range.options.keys_only = !args_has(args, OPT_VALUES) && !wants_size(args);
+    if (exit_code == EXIT_OK) exit_code = session_open(args, SESSION_READ, &store);
+    if (exit_code == EXIT_OK) exit_code = session_close(store, scan_store(args, store, &range.options));
+    scan_range_release(&range);
     return exit_code;
 }

@@ -90,3 +90,32 @@ json_of() {
 tree_list() {
     (cd "$1" && find . -type f -print0 | sort -z | xargs -0 -r sha256sum -z | tr '\0' '\n')
 }
+
+# needs_ordered_index: ends the test where the program was built without, after a look at how it says so.
+needs_ordered_index() {
+    local probe=$dir/probe
+    if "$cairn" init "$probe" --ordered 2>"$err"; then
+        rm -r "$probe"
+        return
+    fi
+    exits 1 init "$probe" --ordered
+    complains cairn:
+    exits 0 init "$probe"
+    exits 1 scan "$probe" --reverse
+    exits 1 index add "$probe"
+    echo 'not checked: built without the ordered index'
+    finish
+}
+
+# shown_to_hex: lines of keys as they are shown, made hex.
+shown_to_hex() {
+    awk 'BEGIN { for (i = 1; i < 256; i++) hex[sprintf("%c", i)] = sprintf("%02x", i) }
+        {
+            line = ""
+            for (i = 1; i <= length($0); i++) {
+                byte = substr($0, i, 1)
+                if (byte == "\\") { line = line substr($0, i + 2, 2); i += 3 } else line = line hex[byte]
+            }
+            print line
+        }'
+}

@@ -73,8 +73,6 @@ complains rot13
 exits 2 get "$store" k -qx
 exits 2 init "$dir/other" --ordered --no-ordered
 [ ! -e "$dir/other" ] || fail 'a usage error made a store'
-exits 2 scan "$store" --from a --after b
-exits 2 scan "$store" --to a --before b
 exits 2 scan "$store" --keys --sizes
 for limit in x -1 '' 1k 18446744073709551616; do
     exits 2 scan "$store" --limit="$limit"

@@ -26,8 +26,9 @@ prints '{"key_b64":"a2V5","key":"key","size":5}\n'
 exits 0 scan "$store" --values --json
 prints '{"key_b64":"a2V5","key":"key","size":5,"value_b64":"b25lAAo="}\n'
 
-# An empty value, and every length behind a group of base64 and around the piece in which values are read.
-for size in 0 1 2 3 4 1048575 1048576 1048577 1048578 2097155; do
+# An empty value, every length behind a group of base64, around the pieces in which values are read, and around the size up
+# to which a scan has them whole.
+for size in 0 1 2 3 4 1048575 1048576 1048577 1048578 2097155 4194303 4194304 4194305 5000003; do
     head -c "$size" /dev/urandom >"$dir/value"
     exits 0 put "$store" key "$dir/value"
     exits 0 scan "$store" --values
