@@ -24,24 +24,48 @@ typedef struct tree_get {
     int exit_code; /* the worst so far that did not end the work */
 } tree_get;
 
+/* What is not written; the rest is. */
+static int pass_over(tree_get *g, int exit_code) {
+    g->failed++;
+    g->exit_code = exit_code_worse(g->exit_code, exit_code);
+    return EXIT_OK;
+}
+
 /* ---- The keys ---- */
 
-static int collect_keys(tree_get *g, cairn *store) {
-    cairn_scan_options options = {.struct_size = sizeof options, .keys_only = true};
+/* Those with the prefix, by the ordered index where there is one; else all are looked at. */
+static int open_scan(const tree_get *g, cairn *store, bool sizes, cairn_scan **scan, cairn_error *error) {
+    cairn_scan_options options = {.struct_size = sizeof options, .keys_only = !sizes};
+    options.prefix = g->prefix.data;
+    options.prefix_size = g->prefix.size;
+    int code = cairn_scan_open(store, &options, scan, error);
+    if (code != CAIRN_UNSUPPORTED) return code;
+    options.prefix = NULL;
+    options.prefix_size = 0;
+    return cairn_scan_open(store, &options, scan, error);
+}
+
+static int collect_keys(const arguments *args, tree_get *g, cairn *store) {
+    bool sizes = progress_wanted(args); /* which nothing else needs */
     cairn_scan *scan = NULL;
     cairn_error error = {0};
-    int code = cairn_scan_open(store, &options, &scan, &error);
+    int code = open_scan(g, store, sizes, &scan, &error);
     if (code != CAIRN_OK) return report_store(code, &error, about_nothing());
     int exit_code = EXIT_OK;
-    while (exit_code == EXIT_OK && (code = cairn_scan_next(scan, &error)) == CAIRN_OK) {
+    while (exit_code == EXIT_OK && (code = cairn_scan_next(scan, &error)) != CAIRN_DONE) {
         byte_view key = {0};
+        if (code != CAIRN_OK) {
+            exit_code = report_store(code, &error, about_nothing());
+            if (code == CAIRN_CORRUPT) exit_code = pass_over(g, exit_code);
+            continue;
+        }
         key.data = cairn_scan_key(scan, &key.size);
         bool wanted = key.size >= g->prefix.size &&
                       (g->prefix.size == 0 || memcmp(key.data, g->prefix.data, g->prefix.size) == 0);
-        if (wanted && !tree_keys_add(&g->keys, key, cairn_scan_value_size(scan))) exit_code = report_no_memory();
+        uint64_t value_size = sizes ? cairn_scan_value_size(scan) : 0;
+        if (wanted && !tree_keys_add(&g->keys, key, value_size)) exit_code = report_no_memory();
         if (interrupted()) exit_code = report_interrupted();
     }
-    if (exit_code == EXIT_OK && code != CAIRN_DONE) exit_code = report_store(code, &error, about_nothing());
     cairn_scan_close(scan);
     return exit_code;
 }
@@ -70,12 +94,6 @@ static void tell_refusal(void *ctx, byte_view key, const char *why, const byte_v
 }
 
 /* ---- The files ---- */
-
-static int pass_over(tree_get *g, int exit_code) {
-    g->failed++;
-    g->exit_code = exit_code_worse(g->exit_code, exit_code);
-    return EXIT_OK;
-}
 
 static int report_obstacle(tree_get *g, byte_view key, int rc) {
     switch (rc) {
@@ -172,7 +190,7 @@ static int write_tree(const arguments *args, cairn *store, tree_get *g) {
 static int get_tree(const arguments *args, cairn *store, tree_get *g) {
     directory_id own;
     const directory_id *keep_out = directory_identify(session_path(args), &own) == 0 ? &own : NULL;
-    int exit_code = collect_keys(g, store);
+    int exit_code = collect_keys(args, g, store);
     if (exit_code != EXIT_OK) return exit_code;
     int rc = file_tree_open(&g->tree, g->directory, keep_out);
     if (rc == FILE_TREE_KEPT_OUT) return report_rejected(about_file(g->directory), "is the store itself");

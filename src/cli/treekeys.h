@@ -6,10 +6,10 @@
 #include "src/cli/keyenc.h"
 
 typedef struct tree_key {
-    size_t at;     /* of the key in tree_keys.bytes */
-    uint32_t size; /* bytes, the prefix included; at most 64 KiB */
-    bool refused;  /* cannot be a file */
-    uint64_t value_size;
+    size_t at;           /* of the key in tree_keys.bytes */
+    uint32_t size;       /* bytes, the prefix included; at most 64 KiB */
+    bool refused;        /* cannot be a file */
+    uint64_t value_size; /* 0 where nobody asked */
 } tree_key;
 
 typedef struct tree_keys {

@@ -74,4 +74,26 @@ grep -q marked "$out" && fail 'scan prints a damaged value'
 exits 0 get "$store" one
 same "$out" "$dir/tree/one"
 
+# One bit of one key in the log: it is told, and what is behind it is listed and written. A list of nothing but keys in
+# order does not look there.
+for kind in --ordered --no-ordered; do
+    damaged=$dir/damaged$kind
+    "$cairn" init "$damaged" "$kind" 2>"$err" || continue # a program without the ordered index
+    exits 0 put-tree -q "$damaged" "$dir/tree" --prefix some-
+    file=$(grep -lr --include='*.seg' -F some-one "$damaged" | head -n 1)
+    offset=$(grep -obaF some-one "${file:-/dev/null}" | head -n 1 | cut -d: -f1)
+    [ -n "$offset" ] || fail 'the key is not to be found in the log'
+    printf t | dd of="$file" bs=1 seek="$offset" conv=notrunc status=none
+    for form in --sizes --values --json; do
+        exits 5 scan "$damaged" "$form"
+        [ "$(grep -aoE 'some-[a-z]+' "$out" | sort -u | tr '\n' ' ')" = 'some-marked some-three some-two ' ] ||
+            fail "scan $form lists: $(head -c 300 "$out")"
+        complains damaged
+    done
+    for option in --progress=never --progress=always; do
+        exits 5 get-tree "$damaged" "$dir/back$kind$option" "$option"
+        complains 'wrote 3 files' 'failed 1'
+    done
+done
+
 finish

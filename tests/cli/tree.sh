@@ -88,6 +88,12 @@ exits 8 get-tree "$store" "$dir/back3" --prefix pre
 complains 'pre/a' absolute
 exits 0 get-tree "$store" "$dir/back4" --prefix nothing
 complains 'wrote 0 files'
+exits 0 init "$dir/plain" --no-ordered
+exits 0 put-tree "$dir/plain" "$dir/small" --prefix pre/
+exits 0 put-tree "$dir/plain" "$dir/small" --prefix other/
+exits 0 get-tree "$dir/plain" "$dir/back5" --prefix pre/ --progress=always
+[ "$(find "$dir/back5" -type f)" = "$dir/back5/a" ] || fail "--prefix gave: $(find "$dir/back5")"
+complains 'wrote 1 files' '100%  1 B of 1 B'
 
 # A tree that changes underneath, and one that holds the store.
 if [ "$(id -u)" -ne 0 ]; then
