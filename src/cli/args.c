@@ -25,7 +25,7 @@ static const option_spec specs[OPT_COUNT] = {
     [OPT_NO_ORDERED] = {"no-ordered", 0, NULL, "without an ordered index"},
     [OPT_IF_ABSENT] = {"if-absent", 0, NULL, "only when the key is not there"},
     [OPT_IF_VERSION] = {"if-version", 0, "V", "only when the key is there with version V"},
-    [OPT_SYNC] = {"sync", 0, NULL, "return only when the value is safe from a power cut"},
+    [OPT_SYNC] = {"sync", 0, NULL, "return only when what was done is safe from a power cut"},
     [OPT_TTL] = {"ttl", 0, "SECONDS", "the value expires after that time"},
     [OPT_COMPRESS] = {"compress", 0, "[=LEVEL]", "compress by zstd what that shrinks (no LEVEL: a fast one)"},
     [OPT_OUTPUT] = {"output", 'o', "FILE", "write to FILE, which appears whole or not at all"},

@@ -1,4 +1,4 @@
-/* Commands on single values: init, put, get, delete, stat. */
+/* Commands on single values: init, put, get, stat. */
 #include "src/cli/command.h"
 #include "src/cli/interrupt.h"
 #include "src/cli/output.h"
@@ -158,45 +158,6 @@ int command_get(const arguments *args) {
         exit_code = session_close(store, get_value(args, store, bytes_view(&key), offset, length));
     }
     free(key.data);
-    return exit_code;
-}
-
-/* ---- delete ---- */
-
-/* All keys are decoded before any is deleted: a mistake in the last one deletes nothing. */
-static int decode_keys(const arguments *args, byte_string *keys, int count) {
-    int exit_code = EXIT_OK;
-    for (int i = 0; i < count; i++) {
-        exit_code = exit_code_worse(exit_code, session_key(args, args->operands[2 + i], &keys[i]));
-    }
-    return exit_code;
-}
-
-static int delete_keys(cairn *store, const byte_string *keys, int count) {
-    int exit_code = EXIT_OK;
-    for (int i = 0; i < count; i++) {
-        if (interrupted()) return report_interrupted();
-        cairn_error error = {0};
-        int code = cairn_delete(store, keys[i].data, keys[i].size, NULL, &error);
-        if (code == CAIRN_OK) continue;
-        exit_code = report_store(code, &error, about_key(bytes_view(&keys[i])));
-        if (code != CAIRN_NOT_FOUND) return exit_code;
-    }
-    return exit_code;
-}
-
-int command_delete(const arguments *args) {
-    int count = args->operand_count - 2;
-    byte_string *keys = calloc((size_t)count, sizeof *keys);
-    if (keys == NULL) return report_no_memory();
-    cairn *store = NULL;
-    int exit_code = decode_keys(args, keys, count);
-    if (exit_code == EXIT_OK) exit_code = session_open(args, SESSION_WRITE, &store);
-    if (exit_code == EXIT_OK) exit_code = session_close(store, delete_keys(store, keys, count));
-    for (int i = 0; i < count; i++) {
-        free(keys[i].data);
-    }
-    free(keys);
     return exit_code;
 }
 

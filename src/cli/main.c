@@ -25,7 +25,8 @@ static const command commands[] = {
     {"put", "KEY [FILE|-]", "store FILE or standard input as the value of KEY", 2, 3,
      BIT(OPT_IF_ABSENT) | BIT(OPT_IF_VERSION) | BIT(OPT_SYNC) | BIT(OPT_TTL) | BIT(OPT_COMPRESS), command_put},
     {"get", "KEY", "write the value of KEY to standard output", 2, 2, BIT(OPT_OUTPUT) | BIT(OPT_RANGE), command_get},
-    {"delete", "KEY...", "delete keys; exit 3 when some were absent", 2, INT_MAX, 0, command_delete},
+    {"delete", "[KEY...]", "delete keys, or all that begin with --prefix; exit 3 when a KEY was absent", 1, INT_MAX,
+     BIT(OPT_PREFIX) | BIT(OPT_SYNC), command_delete},
     {"stat", "KEY", "print size and version of the value of KEY", 2, 2, 0, command_stat},
     {"scan", "", "list the store", 1, 1,
      BIT(OPT_FROM) | BIT(OPT_AFTER) | BIT(OPT_TO) | BIT(OPT_BEFORE) | BIT(OPT_PREFIX) | BIT(OPT_LIKE) |

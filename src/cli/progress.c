@@ -43,20 +43,32 @@ void progress_begin(progress *p, const arguments *args, uint64_t total) {
     p->next_draw_ms = p->drawn ? p->start_ms : p->start_ms + FIRST_DRAW_MS;
 }
 
+void progress_begin_keys(progress *p, const arguments *args) {
+    progress_begin(p, args, PROGRESS_TOTAL_UNKNOWN);
+    p->unit = PROGRESS_KEYS;
+}
+
+#define AMOUNT_SIZE 32
+static const char *amount(char text[AMOUNT_SIZE], const progress *p, uint64_t number) {
+    if (p->unit == PROGRESS_BYTES) return human_bytes(text, number);
+    (void)snprintf(text, AMOUNT_SIZE, "%" PRIu64 " keys", number);
+    return text;
+}
+
 static void draw(progress *p, uint64_t now) {
-    char done[HUMAN_SIZE], total[HUMAN_SIZE], rate_text[HUMAN_SIZE];
+    char done[AMOUNT_SIZE], total[AMOUNT_SIZE], rate_text[AMOUNT_SIZE];
     double seconds = (double)(now - p->start_ms) / 1000;
     double rate = seconds > 0 ? (double)p->done / seconds : 0;
     flockfile(stderr);
     fputc('\r', stderr);
     if (p->total == PROGRESS_TOTAL_UNKNOWN) {
-        fputs(human_bytes(done, p->done), stderr);
+        fputs(amount(done, p, p->done), stderr);
     } else {
         double percent = p->total == 0 ? 100 : 100 * (double)p->done / (double)p->total;
-        fprintf(stderr, "%3.0f%%  %s of %s", percent > 100 ? 100 : percent, human_bytes(done, p->done),
-                human_bytes(total, p->total));
+        fprintf(stderr, "%3.0f%%  %s of %s", percent > 100 ? 100 : percent, amount(done, p, p->done),
+                amount(total, p, p->total));
     }
-    fprintf(stderr, "  %s/s", human_bytes(rate_text, rate < 1e18 ? (uint64_t)rate : 0));
+    fprintf(stderr, "  %s/s", amount(rate_text, p, rate < 1e18 ? (uint64_t)rate : 0));
     if (p->total != PROGRESS_TOTAL_UNKNOWN && p->done < p->total && rate >= 1) {
         double left = (double)(p->total - p->done) / rate;
         uint64_t whole = left < 3.6e7 ? (uint64_t)left : 36000000;
@@ -78,7 +90,7 @@ void progress_set(progress *p, uint64_t done, uint64_t total) {
     if (now >= p->next_draw_ms) draw(p, now);
 }
 
-void progress_add(progress *p, uint64_t bytes) { progress_set(p, p->done + bytes, p->total); }
+void progress_add(progress *p, uint64_t more) { progress_set(p, p->done + more, p->total); }
 
 void progress_end(progress *p) {
     if (!p->shown || !p->drawn) return;

@@ -6,7 +6,7 @@ every_command() { # EXIT PATH
     local wanted=$1 path=$2 line words
     exits "$wanted" put "$path" k "$dir/x"
     complains "$path"
-    for line in 'get k' 'stat k' 'delete k' scan stats verify compact; do
+    for line in 'get k' 'stat k' 'delete k' 'delete --prefix k' scan stats verify compact; do
         read -ra words <<<"$line"
         exits "$wanted" "${words[0]}" "$path" "${words[@]:1}"
         complains "$path"

@@ -59,7 +59,9 @@ exits 2 get "$store" k --rang=1:2
 exits 2 get "$store" k --limit=3
 complains --limit
 exits 2 put "$store" k "$dir/value" --ordered
-exits 2 delete "$store" --prefix k
+exits 1 delete "$store" --prefix k
+exits 2 delete "$store" k --prefix k
+exits 2 delete "$store" k --reverse
 exits 2 get "$store" k --compress=1
 exits 2 train "$store" --compress
 exits 2 put "$store" k "$dir/value" --dictionary=4096

@@ -63,6 +63,7 @@ _cairn() {
         init) options='--ordered --no-ordered' ;;
         put) options='--if-absent --if-version= --sync --ttl= --compress' ;;
         get) options='--output= --range=' ;;
+        delete) options='--prefix= --sync' ;;
         scan) options='--from= --after= --to= --before= --prefix= --like= --reverse --limit= --keys --sizes --values' ;;
         put-tree) options='--prefix= --sync --ttl= --compress' ;;
         get-tree) options='--prefix=' ;;
