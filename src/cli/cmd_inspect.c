@@ -89,6 +89,10 @@ static void print_json(const cairn_stats *s) {
     json_number(&object, "streams", s->streams);
     json_number(&object, "replay_bytes", s->replay_bytes);
     json_number(&object, "replay_records", s->replay_records);
+    json_bool(&object, "ordered", s->ordered);
+    json_bool(&object, "ordered_building", s->ordered_building);
+    json_number(&object, "ordered_bytes", s->ordered_bytes);
+    json_number(&object, "ordered_pending", s->ordered_pending);
     if (s->checkpoint_age_ms == UINT64_MAX) {
         json_null(&object, "checkpoint_age_ms");
     } else {
@@ -118,6 +122,9 @@ static void print_table(const cairn_stats *s) {
     print_count("streams", s->streams);
     print_bytes("replay_bytes", s->replay_bytes);
     print_count("replay_records", s->replay_records);
+    fprintf(stdout, "%-20s %s\n", "ordered", s->ordered_building ? "being built" : s->ordered ? "yes" : "no");
+    print_bytes("ordered_bytes", s->ordered_bytes);
+    print_count("ordered_pending", s->ordered_pending);
     if (s->checkpoint_age_ms == UINT64_MAX) {
         fprintf(stdout, "%-20s none\n", "checkpoint_age_ms");
     } else {

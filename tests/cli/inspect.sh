@@ -20,12 +20,13 @@ json 'length == 1 and .[0].keys == 3 and .[0].index_bytes > 0 and .[0].segments 
     and has("allocated_bytes") and has("cache_bytes") and has("replay_bytes") and has("replay_records")
     and has("checkpoint_age_ms") and has("streams") and has("cache_hits") and has("cache_misses")
     and has("expiring_keys") and has("snapshots") and has("snapshot_age_ms")
-    and has("scans"))'
+    and has("scans") and has("ordered") and has("ordered_building") and has("ordered_bytes")
+    and has("ordered_pending"))'
 exits 0 stats "$store"
 for field in keys live_bytes dead_bytes pinned_bytes allocated_bytes index_bytes index_bytes_per_key cache_bytes cache_hits \
     cache_misses expiring_keys snapshots snapshot_age_ms scans segments streams replay_bytes replay_records \
-    checkpoint_age_ms; do
-    grep -qE "^$field +[0-9n]" "$out" || fail "stats does not tell $field"
+    checkpoint_age_ms ordered ordered_bytes ordered_pending; do
+    grep -qE "^$field +[0-9ny]" "$out" || fail "stats does not tell $field"
 done
 grep -qx 'keys  *3' "$out" || fail 'stats counts other than 3 keys'
 exits 0 verify "$store"
@@ -34,6 +35,13 @@ grep -qE '^records +[1-9]' "$out" || fail "verify: $(cat "$out")"
 silent
 exits 0 verify "$store" --json
 json '.[0].records >= 4 and .[0].bytes > 300000 and .[0].damaged == 0'
+
+# Where there is no ordered index.
+exits 0 init "$dir/plain" --no-ordered
+exits 0 stats "$dir/plain" --json
+json '.[0] | .ordered == false and .ordered_building == false and .ordered_bytes == 0 and .ordered_pending == 0'
+exits 0 stats "$dir/plain"
+grep -qx 'ordered  *no' "$out" || fail "stats: $(cat "$out")"
 
 # Reading commands change nothing.
 find "$store" -type f -exec sha256sum {} + | sort >"$dir/before"
