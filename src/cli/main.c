@@ -12,7 +12,7 @@
 #define BIT OPTION_BIT
 
 typedef struct command {
-    const char *name;
+    const char *name;     /* of one word, or of two: "index add" */
     const char *operands; /* behind STORE */
     const char *summary;
     int operands_min, operands_max; /* STORE included */
@@ -36,6 +36,10 @@ static const command commands[] = {
      BIT(OPT_PREFIX) | BIT(OPT_SYNC) | BIT(OPT_TTL) | BIT(OPT_COMPRESS), command_put_tree},
     {"get-tree", "DIR", "write every value to the file below DIR that its key names", 2, 2, BIT(OPT_PREFIX),
      command_get_tree},
+    {"index add", "", "give the store an ordered index, by which scan sorts and finds ranges of keys", 1, 1, 0,
+     command_index_add},
+    {"index drop", "", "take the ordered index away", 1, 1, 0, command_index_drop},
+    {"index rebuild", "", "build the ordered index anew, as small as it can be", 1, 1, 0, command_index_rebuild},
     {"train", "", "make a dictionary from small values, by which later ones compress better", 1, 1, BIT(OPT_DICTIONARY),
      command_train},
     {"compact", "", "give the space of overwritten and deleted values back", 1, 1,
@@ -62,7 +66,7 @@ static void usage_line(FILE *out, const command *c) {
 static int help_of_all(void) {
     fputs("cairn: an embedded store for large values. A store is a directory.\n\n", stdout);
     for (int i = 0; i < COMMAND_COUNT; i++) {
-        fprintf(stdout, "  %-9s STORE %-14s %s\n", commands[i].name, commands[i].operands, commands[i].summary);
+        fprintf(stdout, "  %-13s STORE %-12s %s\n", commands[i].name, commands[i].operands, commands[i].summary);
     }
     fputs("\nOptions of every command, anywhere on the line; -- ends them:\n", stdout);
     args_help(stdout, BIT(OPT_GLOBAL_COUNT) - 1);
@@ -80,11 +84,25 @@ static int help_of(const command *c) {
     return EXIT_OK;
 }
 
+/* Makes the two words of such a name one operand. */
+static void join_name(arguments *args) {
+    char name[32];
+    if (args->operand_count < 2) return;
+    (void)snprintf(name, sizeof name, "%s %s", args->operands[0], args->operands[1]);
+    const command *c = find_command(name);
+    if (c == NULL) return;
+    args->operand_count--;
+    memmove(args->operands, args->operands + 1, (size_t)args->operand_count * sizeof *args->operands);
+    args->operands[0] = c->name;
+}
+
 static int unknown_command(const char *name) {
+    if (strcmp(name, "index") == 0) return report_usage("index takes add, drop or rebuild, and then STORE");
     return report_usage("unknown command '%s'; `cairn --help` lists them", name);
 }
 
-static int run(const arguments *args, const char *mistake) {
+static int run(arguments *args, const char *mistake) {
+    join_name(args);
     if (mistake != NULL && args->operand_count > 0 && find_command(args->operands[0]) == NULL) {
         return unknown_command(args->operands[0]); /* whose options are not known either */
     }

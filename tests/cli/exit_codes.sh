@@ -17,10 +17,12 @@ exits 1 put "$store" absent /dev/null --if-version=1
 exits 3 get "$store" absent
 exits 1 train "$store"
 complains 'too few'
-exits 0 init "$dir/unordered" --no-ordered
-exits 1 scan "$dir/unordered" --prefix k
-complains 'index add'
-exits 1 scan "$dir/unordered" --reverse
+exits 0 init "$dir/plain" --no-ordered
+exits 1 scan "$dir/plain" --prefix k
+complains 'ordered index'
+exits 1 scan "$dir/plain" --reverse
+exits 1 delete "$dir/plain" --prefix k
+exits 1 index drop "$dir/plain"
 exits 1 put "$store" n "$dir/no such file"
 complains "$dir/no such file" 'No such file or directory'
 exits 3 get "$store" n
@@ -35,6 +37,8 @@ find "$store" -type f -exec sha256sum {} + | sort >"$dir/before"
 exits 1 init "$store"
 complains 'already a store'
 exits 1 init "$store" --no-ordered
+exits 1 init "$store" --ordered
+complains 'already a store'
 find "$store" -type f -exec sha256sum {} + | sort >"$dir/after"
 same "$dir/before" "$dir/after"
 exits 0 get "$store" k
@@ -79,8 +83,9 @@ complains "$dir/missing"
 for command in get stat delete; do
     exits 4 "$command" "$dir/missing" k
 done
-for command in verify stats scan train compact; do
-    exits 4 "$command" "$dir/missing"
+for command in verify stats scan train compact 'index add' 'index drop' 'index rebuild'; do
+    # shellcheck disable=SC2086
+    exits 4 $command "$dir/missing"
 done
 exits 4 put-tree "$dir/missing" "$dir"
 exits 4 get-tree "$dir/missing" "$dir/tree"

@@ -3,12 +3,17 @@
 . "$(dirname "$0")/common.sh"
 
 every_command() { # EXIT PATH
-    local wanted=$1 path=$2 line words
+    local wanted=$1 path=$2 line verb words
     exits "$wanted" put "$path" k "$dir/x"
     complains "$path"
     for line in 'get k' 'stat k' 'delete k' 'delete --prefix k' scan stats verify compact; do
         read -ra words <<<"$line"
         exits "$wanted" "${words[0]}" "$path" "${words[@]:1}"
+        complains "$path"
+        prints ''
+    done
+    for verb in add drop rebuild; do
+        exits "$wanted" index "$verb" "$path"
         complains "$path"
         prints ''
     done

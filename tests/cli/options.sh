@@ -94,11 +94,12 @@ done
 exits 0 --version
 grep -qE '^cairn [0-9]+\.[0-9]+\.[0-9]+$' "$out" || fail 'no version'
 exits 0 --help
-for command in init put get delete stat scan put-tree get-tree train compact verify stats; do
+for command in init put get delete stat scan put-tree get-tree 'index add' 'index drop' train compact verify stats; do
     grep -q "^  $command " "$out" || fail "help does not tell of $command"
 done
-for command in init put get delete stat scan put-tree get-tree train compact verify stats; do
-    exits 0 "$command" --help
+for command in init put get delete stat scan put-tree get-tree 'index add' 'index drop' train compact verify stats; do
+    # shellcheck disable=SC2086
+    exits 0 $command --help
     grep -q "^usage: cairn $command STORE" "$out" || fail "no help for $command"
     silent
 done

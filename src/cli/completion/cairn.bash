@@ -3,7 +3,7 @@
 
 _cairn() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
-    local commands='init put get delete stat scan put-tree get-tree train compact backup verify stats'
+    local commands='init put get delete stat scan put-tree get-tree index train compact backup verify stats'
     local global='--json -z --key-enc= --quiet --verbose --progress= --help --version'
     local command='' operands=0 position word options=''
     COMPREPLY=()
@@ -51,6 +51,8 @@ _cairn() {
         *)
             if [[ -z $command ]]; then
                 command=$word
+            elif [[ $command == index ]]; then
+                command="index $word"
             else
                 ((operands++))
             fi
@@ -75,6 +77,8 @@ _cairn() {
         [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *= ]] && compopt -o nospace
     elif [[ -z $command ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$current")
+    elif [[ $command == index ]]; then
+        mapfile -t COMPREPLY < <(compgen -W 'add drop rebuild' -- "$current")
     else
         compopt -o filenames
         case $command:$operands in
