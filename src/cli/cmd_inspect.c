@@ -122,7 +122,8 @@ static void print_table(const cairn_stats *s) {
     print_count("streams", s->streams);
     print_bytes("replay_bytes", s->replay_bytes);
     print_count("replay_records", s->replay_records);
-    fprintf(stdout, "%-20s %s\n", "ordered", s->ordered_building ? "being built" : s->ordered ? "yes" : "no");
+    /* A handle that only reads builds nothing. */
+    fprintf(stdout, "%-20s %s\n", "ordered", s->ordered_building ? "to be built" : s->ordered ? "yes" : "no");
     print_bytes("ordered_bytes", s->ordered_bytes);
     print_count("ordered_pending", s->ordered_pending);
     if (s->checkpoint_age_ms == UINT64_MAX) {

@@ -100,6 +100,15 @@ exits 0 index rebuild -q --progress=always "$store"
 complains ' keys'
 with
 
+# Its file is lost: nothing is missing from a listing.
+find "$store" -name 'ORDERED*' -delete
+exits 0 scan "$store"
+same "$out" "$dir/keys"
+exits 0 stats "$store"
+grep -qx 'ordered  *to be built' "$out" || fail "stats: $(cat "$out")"
+exits 0 index rebuild "$store"
+with
+
 exits 0 index drop "$store"
 grep -qx 'ordered  *no' "$out" && grep -qE '^bytes +0 ' "$out" || fail "index drop prints: $(cat "$out")"
 silent
