@@ -20,8 +20,8 @@ struct key_change {
     enum state state;
     bool erase;
     bool changed;      /* since it was taken */
-    bool needed;       /* it was kept once, or changed while it was taken: so that it has to be kept again */
-    uint64_t snapshot; /* lowest of overlay_push; of one that is kept: the highest number given by then */
+    bool needed;       /* it has changed, or was given back: it has to be kept for every snapshot */
+    uint64_t snapshot; /* see overlay_push; of one that is kept: the highest number given by then */
     const uint8_t *key;
     size_t size;
     uint8_t bytes[]; /* the key; none in a probe */
@@ -114,15 +114,14 @@ static void enqueue(overlay *o, key_change *c) {
     TAILQ_INSERT_TAIL(&o->waiting, c, link);
 }
 
-/* `newer` is another change of the key of `c`, which takes it in. The snapshot stays that of the first one: who was
- * opened between the two may have seen the key come. */
+/* `newer` is another change of the key of `c`, which takes it in. From now on it is kept for any snapshot: one that was
+ * opened between the two, or before, may see the key while the file lacks it. */
 static void merge(overlay *o, key_change *c, key_change *newer) {
     c->erase = newer->erase;
-    c->snapshot = min_u64(c->snapshot, newer->snapshot);
-    c->changed = true;
+    c->snapshot = newer->snapshot;
+    c->changed = c->needed = true;
     if (c->state == KEPT) {
         TAILQ_REMOVE(&o->kept, c, link);
-        c->needed = true;
         enqueue(o, c);
         note_pending(o, c);
     }
@@ -206,7 +205,6 @@ void overlay_absorbed(overlay *o, overlay_batch *b, uint64_t newest_open, uint64
     for (size_t i = 0; i < b->count; i++) {
         key_change *c = b->taken[i];
         if (c->changed) {
-            c->needed = true; /* for the sake of the change that was absorbed */
             enqueue(o, c);
             continue;
         }

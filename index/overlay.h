@@ -4,7 +4,8 @@
  * A change is pending until it was absorbed into the file. Then it goes, unless a walk may still need it:
  *  1. A key that went is not in the file any more, but snapshots from before still see it.
  *  2. A walk may have read the file before the change was absorbed, and look here after that. So a key that came stays
- *     when a snapshot was opened between its coming and the absorption.
+ *     when a snapshot was opened between its coming and the absorption. One that went and came stays for all snapshots:
+ *     those from before it went see it, and a file that was built while it was gone lacks it.
  * Each is kept until every snapshot has closed that was open then; with none open nothing is kept. Snapshots have the
  * numbers of src/store/side_table.h: ascending, above 0.
  *
