@@ -78,8 +78,11 @@ static hash_shard *shard_of(hash_index *index, uint64_t hash) { return &index->s
 
 /* ---- Stripes ---- */
 
-static bool gate_is_closed(const hash_index *index) {
-    return atomic_load_explicit(&index->gate_closed, memory_order_acquire);
+static bool gate_is_closed(const hash_index *index) { return atomic_load(&index->gate_closed); }
+
+static void take_mutex(hash_shard *shard) {
+    os_mutex_lock(&shard->stripe);
+    atomic_exchange(&shard->taken, true); /* in the one order of all such accesses, before what the writer looks at */
 }
 
 /* Returns when the gate is open, or was for a moment. No stripe is held: whoever has the gate waits for it. */
@@ -89,11 +92,11 @@ static void wait_at_gate(hash_index *index) {
 }
 
 void hash_shard_lock(hash_index *index, hash_shard *shard) {
-    os_mutex_lock(&shard->stripe);
+    take_mutex(shard);
     while (gate_is_closed(index)) {
-        os_mutex_unlock(&shard->stripe);
+        hash_shard_unlock(shard);
         wait_at_gate(index);
-        os_mutex_lock(&shard->stripe);
+        take_mutex(shard);
     }
 }
 
@@ -101,24 +104,32 @@ void hash_index_lock(hash_index *index, uint64_t hash) { hash_shard_lock(index, 
 
 void hash_index_unlock(hash_index *index, uint64_t hash) { hash_shard_unlock(shard_of(index, hash)); }
 
+/* A stripe that is not taken is passed by: the caller has stored something before (that the gate is closed, a
+ * snapshot's number), sequentially consistent like the mark and the writer's look at it. So either the mark is seen
+ * here, or the writer sees what was stored. Who has let go made its changes visible by taking the mark away. */
 static void pass_all_stripes(hash_index *index) {
     for (unsigned i = 0; i < HASH_INDEX_SHARDS; i++) {
+        if (!atomic_load(&index->shards[i].taken)) continue;
         os_mutex_lock(&index->shards[i].stripe);
         os_mutex_unlock(&index->shards[i].stripe);
     }
 }
 
 /* Not by holding 1024 mutexes (thread sanitizers bear 64): the gate is closed, then every mutex is passed through once.
- * Whoever had a stripe before has left it then; whoever locks its mutex afterwards sees the closed gate, and waits. */
+ * Whoever had a stripe before has left it then; whoever takes one afterwards sees the closed gate, and waits. */
 void hash_index_lock_all(hash_index *index) {
     os_mutex_lock(&index->gate);
-    atomic_store_explicit(&index->gate_closed, true, memory_order_relaxed);
+    atomic_store(&index->gate_closed, true);
     pass_all_stripes(index);
 }
 
 void hash_index_unlock_all(hash_index *index) {
     atomic_store_explicit(&index->gate_closed, false, memory_order_release);
     os_mutex_unlock(&index->gate);
+}
+
+bool hash_index_is_free(const hash_index *index, uint64_t hash) {
+    return !atomic_load(&index->shards[hash_index_shard_of(hash)].taken) && !gate_is_closed(index);
 }
 
 void hash_index_quiesce(hash_index *index) {
@@ -154,13 +165,13 @@ static unsigned next_stripe(const hash_index_stripes *set, unsigned from) {
 /* Those of the set that are below `end`. */
 static void release_stripes(hash_index *index, const hash_index_stripes *set, unsigned end) {
     for (unsigned i = next_stripe(set, 0); i < end; i = next_stripe(set, i + 1))
-        os_mutex_unlock(&index->shards[i].stripe);
+        hash_shard_unlock(&index->shards[i]);
 }
 
 /* false: the gate was closed on the way; none is held. */
 static bool take_stripes(hash_index *index, const hash_index_stripes *set) {
     for (unsigned i = next_stripe(set, 0); i < HASH_INDEX_SHARDS; i = next_stripe(set, i + 1)) {
-        os_mutex_lock(&index->shards[i].stripe);
+        take_mutex(&index->shards[i]);
         if (!gate_is_closed(index)) continue;
         release_stripes(index, set, i + 1);
         return false;

@@ -56,8 +56,11 @@ static inline void hash_index_stripes_add(hash_index_stripes *set, uint64_t hash
 void hash_index_lock_stripes(hash_index *index, const hash_index_stripes *set);
 void hash_index_unlock_stripes(hash_index *index, const hash_index_stripes *set);
 
-/* Returns when every writer that held a stripe at the call has released it. */
+/* Returns when every writer that held a stripe at the call has released it. What the caller stored before and writers
+ * are to see from now on is stored, and looked at by them, sequentially consistent, or under one lock. */
 void hash_index_quiesce(hash_index *index);
+/* Nobody holds this stripe, and who takes it from now on sees what the caller stored before; as above. */
+bool hash_index_is_free(const hash_index *index, uint64_t hash);
 
 /* 1: this is the record; 0: it is another key's; negative: a code that ends the search and is returned by it. */
 typedef int (*hash_index_match)(void *ctx, location candidate);

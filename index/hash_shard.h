@@ -42,6 +42,7 @@ typedef struct hash_array {
 typedef struct hash_shard {
     _Alignas(64) _Atomic(hash_array *) array; /* NULL until the first reserve */
     _Alignas(64) os_mutex stripe;
+    atomic_bool taken; /* stripe: so that who waits for writers need not lock it only to learn that there is none */
     _Atomic uint64_t entries;     /* written under the stripe, like the next two */
     _Atomic uint64_t image_bytes; /* of the array's buckets, as a checkpoint would write them */
     _Atomic bool dirty;           /* changed since it was copied for a checkpoint */
@@ -60,7 +61,10 @@ struct hash_index {
 /* A stripe is held by having its mutex while the gate is open, or by having the gate. The mutex is locked first and the
  * gate looked at under it, see hash_index_lock_all. */
 void hash_shard_lock(hash_index *index, hash_shard *shard);
-static inline void hash_shard_unlock(hash_shard *shard) { os_mutex_unlock(&shard->stripe); }
+static inline void hash_shard_unlock(hash_shard *shard) {
+    atomic_store_explicit(&shard->taken, false, memory_order_release);
+    os_mutex_unlock(&shard->stripe);
+}
 
 /* The writer's view of a shard: the stripe is held. */
 static inline hash_array *shard_array(const hash_shard *shard) {

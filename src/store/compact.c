@@ -464,8 +464,7 @@ bool store_compact_in_background(cairn *store) {
     if (rc != CAIRN_OK && rc != CAIRN_CANCELLED) {
         store_say(store, CAIRN_LOG_ERROR, "compaction in the background: %s", error.message);
     }
-    store_space s = store_space_get(store);
-    return s.garbage <= s.start;
+    return !store_space_is_over(store);
 }
 
 /* ---- For a call that found the disk full ---- */

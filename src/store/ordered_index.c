@@ -8,7 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool store_ordered_is_on(const cairn *store) { return atomic_load_explicit(&store->ordered.on, memory_order_relaxed); }
+/* Keys. Of a larger store the index is built in the background, which a process that is soon gone does not wait for. */
+#define BUILT_AT_OPEN 20000u
+
+bool store_ordered_is_on(const cairn *store) { return atomic_load(&store->ordered.on); }
 
 int store_ordered_init(cairn *store) {
     store_ordered *o = &store->ordered;
@@ -214,6 +217,12 @@ static int open_or_make(cairn *store, bool created, cairn_error *error) {
     return rc;
 }
 
+static void say_lost(const cairn *store, int rc, const cairn_error *why) {
+    int level = rc == CAIRN_NOT_FOUND ? CAIRN_LOG_INFO : CAIRN_LOG_WARNING; /* a backup has none yet */
+    store_say(store, level, "the ordered index %s: %s", store->options.read_only ? "is not used" : "is built anew",
+              why->message);
+}
+
 int store_ordered_open(cairn *store, bool created, cairn_error *error) {
     store_ordered *o = &store->ordered;
     cairn_error why = {0};
@@ -231,11 +240,13 @@ int store_ordered_open(cairn *store, bool created, cairn_error *error) {
         if (error != NULL) *error = why;
         return rc;
     }
-    if (rc != CAIRN_OK) store_say(store, CAIRN_LOG_WARNING, "the ordered index is built anew: %s", why.message);
+    if (rc != CAIRN_OK) say_lost(store, rc, &why);
     o->in_background = o->file == NULL && has_thread(store);
     atomic_store(&o->has_replayed, o->replayed_count > 0 || (o->file == NULL && store->options.read_only));
     atomic_store(&o->is_loose, !created);
     atomic_store(&o->on, true);
+    bool is_quick = o->file == NULL && !store->options.read_only && hash_index_entries(store->index) <= BUILT_AT_OPEN;
+    if (is_quick && store_ordered_build(store, NULL, &why) != CAIRN_OK) say_lost(store, why.code, &why);
     return CAIRN_OK;
 }
 

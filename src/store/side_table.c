@@ -27,7 +27,8 @@ typedef struct saved {
 
 typedef struct side_shard {
     saved **chains; /* 1 << bits; NULL: no entries */
-    uint32_t bits, entries;
+    uint32_t bits;
+    _Atomic uint32_t entries; /* written under the stripe */
 } side_shard;
 
 struct side_table {
@@ -285,12 +286,13 @@ static void sweep_shard(side_table *t, side_shard *shard, const open_numbers *o)
     free_chains_if_empty(t, shard);
 }
 
-/* No shard is passed over without its stripe, even one that looks empty: a writer that read the newest number before
+/* An empty shard is passed over only when nobody holds its stripe either: a writer that read the newest number before
  * the last snapshot was closed may be about to record an entry, and this sweep is the one that must find it. */
 void side_table_sweep(side_table *t, const uint64_t *open, size_t count, uint64_t newest) {
     const open_numbers o = {open, count, newest};
     for (unsigned i = 0; i < HASH_INDEX_SHARDS; i++) {
         uint64_t hash = (uint64_t)i << 54;
+        if (hash_index_is_free(t->index, hash) && atomic_load(&t->shards[i].entries) == 0) continue;
         hash_index_lock(t->index, hash);
         sweep_shard(t, &t->shards[i], &o);
         hash_index_unlock(t->index, hash);

@@ -57,9 +57,10 @@ static uint64_t *leave(cairn *store, const cairn_snapshot *s, size_t *count, uin
 void store_snapshot_drop(cairn_snapshot *s) {
     cairn *store = s->store;
     size_t count;
-    uint64_t newest, *open = leave(store, s, &count, &newest);
+    uint64_t newest, *open = leave(store, s, &count, &newest), pinned = side_table_pinned_bytes(store->side);
     /* Without memory for the list, what only this one saw waits for the next sweep. */
     if (open != NULL) side_table_sweep(store->side, open, count, newest);
+    if (side_table_pinned_bytes(store->side) < pinned) store_upkeep_unpinned(store);
     if (open != NULL) overlay_sweep(store->ordered.changes, count > 0 ? open[0] : newest + 1);
     free(open);
     free(s);

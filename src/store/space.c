@@ -88,6 +88,11 @@ void store_space_learn(cairn *store, bool in_vain) {
     atomic_store(&store->vain_garbage, garbage);
 }
 
+bool store_space_is_over(cairn *store) {
+    store_space s = store_space_get(store);
+    return s.garbage > s.start;
+}
+
 bool store_space_is_short(cairn *store) {
     store_space s = store_space_get(store);
     return s.room < s.narrow / WAIT_SHARE;

@@ -357,6 +357,7 @@ void store_upkeep_stop(cairn *store);
 void store_upkeep_note(cairn *store, uint64_t bytes);
 
 void store_upkeep_wake_orderer(cairn *store); /* the ordered index is missing */
+void store_upkeep_unpinned(cairn *store);     /* a snapshot let go of something that may be garbage now */
 
 /* ---- streams.c: value files and who names them ---- */
 
@@ -433,6 +434,7 @@ bool store_make_room(cairn *store);
 
 /* ---- space.c ---- */
 
+bool store_space_is_over(cairn *store); /* there is more garbage than compaction leaves */
 /* There is more garbage than when this last said yes, or was last looked after. */
 bool store_space_is_due(cairn *store);
 /* Holds a writer of so many bytes up when garbage comes faster than it is collected, so that the bound holds: the more

@@ -236,6 +236,13 @@ void store_upkeep_note(cairn *store, uint64_t bytes) {
     store_space_brake(store, bytes);
 }
 
+void store_upkeep_unpinned(cairn *store) {
+    store_upkeep *u = &store->upkeep;
+    if (store->options.no_background || store->options.read_only || !store_space_is_over(store)) return;
+    if (atomic_exchange(&u->compact_signalled, true)) return;
+    wake(u, false, false, true);
+}
+
 static void stop_threads(store_upkeep *u, size_t started) {
     atomic_store(&u->stopping, true);
     os_mutex_lock(&u->lock);

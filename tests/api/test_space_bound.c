@@ -62,6 +62,32 @@ static void replace_all(box *b, size_t size, double amp) {
 static void small_values_stay_within_the_bound(void **state) { replace_all(*state, 4096, 1.25); }
 static void large_values_stay_within_the_bound(void **state) { replace_all(*state, 65536, 1.10); }
 
+static void fill_all(box *b, unsigned round) {
+    char key[24];
+    for (uint64_t k = 0; k < LIVE_BYTES / 4096; k++) {
+        (void)snprintf(key, sizeof key, "k%llu", (unsigned long long)k);
+        put_text(b->store, key, random_pool() + k % 4096 + round, 4096);
+    }
+}
+
+static void what_a_snapshot_held_comes_back_by_itself_when_it_is_closed(void **state) {
+    box *b = *state;
+    cairn_snapshot *snapshot;
+    fill_all(b, 0);
+    assert_int_equal(cairn_snapshot_open(b->store, &snapshot, NULL), CAIRN_OK);
+    fill_all(b, 1);
+    fill_all(b, 2);
+    uint64_t before = stats_of(b->store).allocated_bytes;
+    assert_true(stats_of(b->store).pinned_bytes >= LIVE_BYTES);
+    cairn_snapshot_close(snapshot);
+    unsigned waited = 0;
+    while (waited < 6000 && stats_of(b->store).allocated_bytes > before - LIVE_BYTES / 2) {
+        os_nap_us(10000);
+        waited++;
+    }
+    assert_in_range(waited, 0, 5999);
+}
+
 static void on_slow_syncs(box *b) {
     static os slow;
     slow = os_posix_with(&(os){.file_sync = sync_slowly});
@@ -95,6 +121,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(small_values_stay_within_the_bound),
         TEST(large_values_stay_within_the_bound),
+        TEST(what_a_snapshot_held_comes_back_by_itself_when_it_is_closed),
         TEST(small_values_stay_within_the_bound_where_syncs_are_slow),
         TEST(large_values_stay_within_the_bound_where_syncs_are_slow),
     };
