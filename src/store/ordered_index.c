@@ -111,19 +111,30 @@ bool store_ordered_has_file(store_ordered *o) {
 
 static bool has_thread(const cairn *store) { return !store->options.no_background && !store->options.read_only; }
 
+static void say_lost(const cairn *store, const cairn_error *why) {
+    int level = why->code == CAIRN_NOT_FOUND ? CAIRN_LOG_INFO : CAIRN_LOG_WARNING; /* a backup has none yet */
+    store_say(store, level, "the ordered index %s: %s", store->options.read_only ? "is not used" : "is built anew",
+              why->message);
+}
+
+/* Nobody has it open. What stays where it cannot be removed is older than the next checkpoint, and then not used; but
+ * for one that is ahead of the log, which may grow past it. */
+static void refuse_file(cairn *store, const cairn_error *why) {
+    cairn_error error;
+    say_lost(store, why);
+    if (!store->options.read_only && ordered_drop(store->dir, &error) != CAIRN_OK) {
+        store_say(store, CAIRN_LOG_WARNING, "removing the ordered index: %s", error.message);
+    }
+}
+
 void store_ordered_lose(cairn *store, uint64_t generation, const cairn_error *why) {
     store_ordered *o = &store->ordered;
-    cairn_error error;
     begin_replacing(o);
     bool is_it = o->file != NULL && o->generation == generation;
     if (is_it) {
-        store_say(store, CAIRN_LOG_WARNING, "the ordered index is built anew: %s", why->message);
         close_file(o);
         if (store->options.read_only) atomic_store(&o->has_replayed, true); /* all keys, for the next scan */
-        /* What stays is older than the next checkpoint, and then nobody uses it. */
-        if (!store->options.read_only && ordered_drop(store->dir, &error) != CAIRN_OK) {
-            store_say(store, CAIRN_LOG_WARNING, "removing the ordered index: %s", error.message);
-        }
+        refuse_file(store, why);
         os_mutex_lock(&o->lock);
         o->failure = (cairn_error){0};
         o->in_background = has_thread(store);
@@ -217,12 +228,6 @@ static int open_or_make(cairn *store, bool created, cairn_error *error) {
     return rc;
 }
 
-static void say_lost(const cairn *store, int rc, const cairn_error *why) {
-    int level = rc == CAIRN_NOT_FOUND ? CAIRN_LOG_INFO : CAIRN_LOG_WARNING; /* a backup has none yet */
-    store_say(store, level, "the ordered index %s: %s", store->options.read_only ? "is not used" : "is built anew",
-              why->message);
-}
-
 int store_ordered_open(cairn *store, bool created, cairn_error *error) {
     store_ordered *o = &store->ordered;
     cairn_error why = {0};
@@ -240,13 +245,13 @@ int store_ordered_open(cairn *store, bool created, cairn_error *error) {
         if (error != NULL) *error = why;
         return rc;
     }
-    if (rc != CAIRN_OK) say_lost(store, rc, &why);
+    if (rc != CAIRN_OK) refuse_file(store, &why);
     o->in_background = o->file == NULL && has_thread(store);
     atomic_store(&o->has_replayed, o->replayed_count > 0 || (o->file == NULL && store->options.read_only));
     atomic_store(&o->is_loose, !created);
     atomic_store(&o->on, true);
     bool is_quick = o->file == NULL && !store->options.read_only && hash_index_entries(store->index) <= BUILT_AT_OPEN;
-    if (is_quick && store_ordered_build(store, NULL, &why) != CAIRN_OK) say_lost(store, why.code, &why);
+    if (is_quick && store_ordered_build(store, NULL, &why) != CAIRN_OK) say_lost(store, &why);
     return CAIRN_OK;
 }
 
