@@ -362,6 +362,56 @@ static void an_older_file_put_back_after_a_kill_is_brought_up_to_date_or_made_an
     }
 }
 
+/* Of a state that the log has lost; and then the log grows past it. */
+static void a_file_ahead_of_the_log_is_not_believed_later_either(void **state) {
+    box *b = *state;
+    char ahead[REAL_PATH_SIZE], back[REAL_PATH_SIZE];
+    box_quiet(b);
+    put_keys(b->store, "a");
+    assert_int_equal(cairn_checkpoint(b->store, NULL), CAIRN_OK);
+    real_folder_duplicate(b->path, back);
+    put_keys(b->store, "b");
+    delete_text(b->store, "a");
+    assert_int_equal(cairn_checkpoint(b->store, NULL), CAIRN_OK);
+    keep_file(b, ahead);
+    box_close(b);
+    real_folder_remove(b->path);
+    memcpy(b->path, back, sizeof back);
+    put_file_back(b, ahead);
+    box_open(b);
+    put_keys(b->store, "c d e f g");
+    box_crash(b);
+    expect_keys(b->store, NULL, "a c d e f g");
+}
+
+static void a_store_closed_while_its_index_is_built_is_none_the_worse(void **state) {
+    box *b = *state;
+    put_many(b->store, 0, MANY);
+    for (unsigned i = 0; i < 10; i++) {
+        box_close(b);
+        if (i < 9) real_file_remove(b->path, FILE_NAME);
+        b->options.no_background = i % 3 == 2;
+        box_open(b);
+        put_many(b->store, MANY + i, MANY + i + 1);
+    }
+    expect_many(b->store, 0, MANY + 10);
+}
+
+static void a_backup_is_listed_in_order(void **state) {
+    box *b = *state;
+    char folder[REAL_PATH_SIZE];
+    real_folder_make(folder);
+    put_many(b->store, 0, MANY);
+    assert_int_equal(cairn_checkpoint(b->store, NULL), CAIRN_OK);
+    put_many(b->store, MANY, MANY + 10);
+    assert_int_equal(cairn_backup(b->store, folder, NULL, NULL), CAIRN_OK);
+    put_many(b->store, MANY + 10, MANY + 20);
+    cairn *copy = store_open_or_fail(folder, &b->options);
+    expect_many(copy, 0, MANY + 10);
+    assert_int_equal(cairn_close(copy), CAIRN_OK);
+    real_folder_remove(folder);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, box_setup, box_teardown)
     const struct CMUnitTest tests[] = {
@@ -381,6 +431,9 @@ int main(void) {
         TEST(a_file_of_another_store_is_made_anew),
         TEST(an_older_file_put_back_after_a_close_is_not_believed),
         TEST(an_older_file_put_back_after_a_kill_is_brought_up_to_date_or_made_anew),
+        TEST(a_file_ahead_of_the_log_is_not_believed_later_either),
+        TEST(a_store_closed_while_its_index_is_built_is_none_the_worse),
+        TEST(a_backup_is_listed_in_order),
     };
     return cmocka_run_group_tests_name("ordered_reopened", tests, NULL, NULL);
 }
