@@ -1,6 +1,7 @@
 /* Scans in order: what bounds, prefixes, patterns, direction and limit mean, alone and together; what a snapshot says,
  * whatever becomes of its keys; the index dropped, added and rebuilt under scans. */
 #include "src/base/check.h"
+#include "src/store/store.h"
 #include "tests/support/listed.h"
 #include "tests/support/os_wrap.h"
 #include "tests/support/rung.h"
@@ -368,6 +369,49 @@ static void a_key_put_again_after_it_had_expired_and_a_crash_is_listed(void **st
     expect_keys(b->store, SCAN(.keys_only = true), "a b");
 }
 
+/* ---- Colliding hashes ---- */
+
+static void open_with_mask(box *b, uint64_t mask) {
+    assert_int_equal(store_open_on(&b->store, b->system, b->path, &b->options, mask, NULL), CAIRN_OK);
+}
+
+static void begin_with_mask(box *b, uint64_t mask) {
+    box_close(b);
+    real_folder_remove(b->path);
+    open_with_mask(b, mask);
+}
+
+static void keys_that_share_a_hash_are_told_apart(void **state) {
+    box *b = *state;
+    for (uint64_t mask = 0; mask < 4; mask += 3) {
+        begin_with_mask(b, mask);
+        nothing_changes_what_a_snapshot_lists_and_gets(state);
+        begin_with_mask(b, mask);
+        a_scan_lists_what_was_there_at_its_opening(state);
+        begin_with_mask(b, mask);
+        keys_that_went_and_came_again_behind_a_scan_are_in_it(state);
+    }
+}
+
+/* A record that collides with nothing alive supersedes all of its hash when it is replayed. */
+static void an_expired_key_that_a_replayed_record_collides_with_is_not_listed(void **state) {
+    box *b = *state;
+    char next[REAL_PATH_SIZE];
+    begin_with_mask(b, 0);
+    put_for(b->store, "b", "b", 1, 100);
+    assert_int_equal(cairn_checkpoint(b->store, NULL), CAIRN_OK);
+    wait_ms(200);
+    assert_int_equal(stats_of(b->store).keys, 0);
+    put_keys(b->store, "c");
+    real_folder_duplicate(b->path, next);
+    box_close(b);
+    real_folder_remove(b->path);
+    memcpy(b->path, next, sizeof next);
+    open_with_mask(b, 0);
+    expect_keys(b->store, SCAN(.keys_only = true), "c");
+    expect_keys(b->store, SCAN(.reverse = true), "c");
+}
+
 /* ---- The index comes and goes ---- */
 
 static void without_an_index_what_needs_order_is_unsupported(void **state) {
@@ -544,6 +588,8 @@ int main(void) {
         TEST(nothing_changes_what_a_snapshot_lists_and_gets),
         CLOCK(what_expires_is_judged_by_the_time_of_the_opening),
         CLOCK(a_key_put_again_after_it_had_expired_and_a_crash_is_listed),
+        TEST(keys_that_share_a_hash_are_told_apart),
+        CLOCK(an_expired_key_that_a_replayed_record_collides_with_is_not_listed),
         TEST(without_an_index_what_needs_order_is_unsupported),
         TEST(a_store_made_without_an_index_can_get_one),
         TEST(a_scan_over_a_dropped_index_fails_for_good),
