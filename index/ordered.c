@@ -1,5 +1,6 @@
 #include "index/ordered.h"
 
+#include "index/ordered_check.h"
 #include "index/ordered_state.h"
 #include "index/ordered_tree.h"
 #include "src/base/status.h"
@@ -36,6 +37,7 @@ int ordered_open(ordered **out, os_dir *dir, const ordered_options *options, cai
     o->read_only = options->read_only;
     os_mutex_init(&o->writing);
     os_mutex_init(&o->gate);
+    os_mutex_init(&o->checking);
     os_cond_init(&o->gate_open);
     *out = o;
     return CAIRN_OK;
@@ -51,13 +53,33 @@ void ordered_close(ordered *o) {
     ordered_env_close(&o->env);
     os_cond_destroy(&o->gate_open);
     os_mutex_destroy(&o->gate);
+    os_mutex_destroy(&o->checking);
     os_mutex_destroy(&o->writing);
     free(o);
+}
+
+/* ---- The check ---- */
+
+int ordered_check(ordered *o, cairn_error *error) {
+    cairn_error why = {0};
+    if (atomic_load(&o->sound)) return CAIRN_OK;
+    os_mutex_lock(&o->checking);
+    if (!atomic_load(&o->sound)) {
+        why = o->damage;
+        if (why.code == CAIRN_OK) (void)ordered_check_all(o->env.file, &o->meta, &why);
+        if (why.code == CAIRN_CORRUPT) o->damage = why;
+        atomic_store(&o->sound, why.code == CAIRN_OK);
+    }
+    os_mutex_unlock(&o->checking);
+    if (why.code != CAIRN_OK && error != NULL) *error = why;
+    return why.code;
 }
 
 /* ---- The gate ---- */
 
 int ordered_enter(ordered *o, cairn_error *error) {
+    int code = ordered_check(o, error);
+    if (code != CAIRN_OK) return code;
     os_mutex_lock(&o->gate);
     while (o->growing || o->inside == ORDERED_READERS_MAX)
         os_cond_wait(&o->gate_open, &o->gate);
@@ -132,7 +154,8 @@ static int absorb_commit(ordered *o, const ordered_change *changes, size_t count
 int ordered_absorb(ordered *o, const ordered_change *changes, size_t count, uint64_t place, cairn_error *error) {
     if (o->read_only) return status_set(error, CAIRN_READ_ONLY, "the ordered index is open read-only");
     os_mutex_lock(&o->writing);
-    int code = o->failed ? status_set(error, CAIRN_FAILED, "an earlier commit of the ordered index failed") : CAIRN_OK;
+    int code = o->failed ? status_set(error, CAIRN_FAILED, "an earlier commit of the ordered index failed")
+                         : ordered_check(o, error);
     for (size_t done = 0; code == CAIRN_OK && (done < count || place != o->meta.place);) {
         size_t next = done + tree_commit_count(changes + done, count - done);
         code = absorb_commit(o, changes + done, next - done, next == count ? place : o->meta.place, error);

@@ -1,6 +1,7 @@
 #include "index/ordered_env.h"
 
 #include "index/ordered.h"
+#include "index/ordered_check.h"
 #include "src/base/check.h"
 #include "src/base/checksum.h"
 #include "src/base/codec.h"
@@ -71,7 +72,7 @@ int ordered_env_open(ordered_env *e, os_dir *dir, const char *name, unsigned fla
     if ((rc = os_file_info_get(e->file, &info)) != 0) {
         code = status_os(error, rc, "cannot ask for the length of the ordered index");
     } else if (!make) {
-        code = ordered_head_check(e->file, error);
+        code = ordered_check_opening(e->file, error);
     }
     if (code == CAIRN_OK) {
         if (map_bytes == 0) map_bytes = max_u64(MAP_BYTES_DEFAULT, 2 * info.size);

@@ -27,8 +27,6 @@ typedef struct ordered_meta {
     uint64_t last_tail; /* the highest number given to a set of tails */
 } ordered_meta;
 
-/* Looks at the bytes that LMDB would trust: CAIRN_OK or CAIRN_CORRUPT (or CAIRN_IO). */
-int ordered_head_check(os_file *file, cairn_error *error);
 /* Puts a checksum beside what the last commits wrote into the head. Without it they are good as well, but less is known
  * about them; so a failure is none. */
 void ordered_head_seal(os_file *file);

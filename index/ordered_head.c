@@ -4,6 +4,7 @@
  * comes after the commit: one that lags by the commit that a crash may have left unsealed has to do.
  */
 #include "index/ordered_env.h"
+#include "index/ordered_lmdb.h"
 #include "src/base/check.h"
 #include "src/base/checksum.h"
 #include "src/base/codec.h"
@@ -13,59 +14,21 @@
 
 #define LMDB_MAGIC 0xBEEFC0DEu
 #define LMDB_DATA_VERSION 1u
-#define PAGE_HEAD 16u
-#define PAGE_BRANCH 1u
-#define PAGE_LEAF 2u
-#define PAGE_META 8u
 #define META_BYTES 152u /* with the page's head */
 #define HEAD_BYTES (SEAL_AT + SEAL_BYTES)
 #define TRANSACTION_AT 144u
 #define SEAL_AT 256u /* in the page, where LMDB writes nothing */
 #define SEAL_BYTES 16u
-#define ROOT_NONE UINT64_MAX
-#define DEPTH_MAX 32u
-#define INTEGER_KEYS 8u
-
-typedef struct lmdb_tree {
-    unsigned flags, depth;
-    uint64_t branches, leaves, overflow, entries, root;
-} lmdb_tree;
-
-typedef struct lmdb_meta {
-    uint64_t page_bytes, map_bytes, last_page, transaction;
-    lmdb_tree free, main;
-} lmdb_meta;
-
-static int damaged(cairn_error *error, const char *what) {
-    return status_set(error, CAIRN_CORRUPT, "the ordered index is damaged: %s", what);
-}
-
-static int read_at(os_file *file, void *bytes, size_t size, uint64_t offset, cairn_error *error) {
-    size_t got;
-    int rc = os_file_read(file, bytes, size, offset, &got);
-    if (rc != 0) return status_os(error, rc, "cannot read the ordered index");
-    return got == size ? CAIRN_OK : damaged(error, "it ends too early");
-}
-
-static lmdb_tree tree_get(const uint8_t *p) {
-    return (lmdb_tree){.flags = le16_get(p + 4),
-                       .depth = le16_get(p + 6),
-                       .branches = le64_get(p + 8),
-                       .leaves = le64_get(p + 16),
-                       .overflow = le64_get(p + 24),
-                       .entries = le64_get(p + 32),
-                       .root = le64_get(p + 40)};
-}
 
 static bool meta_get(lmdb_meta *m, const uint8_t p[HEAD_BYTES], uint64_t page) {
     *m = (lmdb_meta){.page_bytes = le32_get(p + 40),
                      .map_bytes = le64_get(p + 32),
                      .last_page = le64_get(p + 136),
                      .transaction = le64_get(p + TRANSACTION_AT),
-                     .free = tree_get(p + 40),
-                     .main = tree_get(p + 88)};
+                     .free = lmdb_tree_get(p + 40),
+                     .main = lmdb_tree_get(p + 88)};
     bool is_power = m->page_bytes >= 512 && m->page_bytes <= 32768 && (m->page_bytes & (m->page_bytes - 1)) == 0;
-    return is_power && m->transaction % 2 == page && le64_get(p) == page && le16_get(p + 10) == PAGE_META &&
+    return is_power && m->transaction % 2 == page && le64_get(p) == page && le16_get(p + 10) == LMDB_HEAD &&
            le32_get(p + 16) == LMDB_MAGIC && le32_get(p + 20) == LMDB_DATA_VERSION && le64_get(p + 24) == 0;
 }
 
@@ -84,59 +47,54 @@ static bool seal_fits(const uint8_t bytes[HEAD_BYTES], uint64_t transaction) {
     return same == (sealed == transaction);
 }
 
-static bool tree_is_plausible(const lmdb_tree *t, uint64_t last_page, unsigned flags) {
-    if ((t->flags & 0xff) != flags) return false;
-    if (t->root == ROOT_NONE) return t->depth == 0 && t->branches == 0 && t->leaves == 0 && t->entries == 0;
-    return t->root >= 2 && t->root <= last_page && t->depth >= 1 && t->depth <= DEPTH_MAX && t->entries > 0 &&
-           t->leaves >= 1 && t->leaves <= last_page && t->branches <= last_page && t->overflow <= last_page &&
-           (t->depth == 1) == (t->branches == 0);
-}
-
 static bool meta_is_plausible(const lmdb_meta *m, uint64_t file_bytes) {
     uint64_t end;
     if (m->last_page < 1 || m->last_page == UINT64_MAX) return false;
     if (mul_overflows(m->last_page + 1, m->page_bytes, &end) || end > file_bytes || end > m->map_bytes) return false;
-    return tree_is_plausible(&m->free, m->last_page, INTEGER_KEYS) && tree_is_plausible(&m->main, m->last_page, 0);
+    return (m->free.flags & 0xff) == LMDB_INTEGER_KEYS && (m->main.flags & 0xff) == 0 &&
+           lmdb_tree_is_plausible(&m->free, m->last_page) && lmdb_tree_is_plausible(&m->main, m->last_page);
 }
 
 static int check_root(os_file *file, const lmdb_meta *m, const lmdb_tree *t, cairn_error *error) {
-    uint8_t p[PAGE_HEAD];
-    if (t->root == ROOT_NONE) return CAIRN_OK;
-    int code = read_at(file, p, sizeof p, t->root * m->page_bytes, error);
+    uint8_t p[LMDB_PAGE_HEAD];
+    if (t->root == LMDB_ROOT_NONE) return CAIRN_OK;
+    int code = lmdb_read(file, p, sizeof p, t->root * m->page_bytes, error);
     if (code != CAIRN_OK) return code;
     unsigned lower = le16_get(p + 12), upper = le16_get(p + 14);
-    bool fits = le64_get(p) == t->root && le16_get(p + 10) == (t->depth == 1 ? PAGE_LEAF : PAGE_BRANCH) &&
-                lower > PAGE_HEAD && lower <= upper && upper <= m->page_bytes;
-    if (fits && t->depth == 1) fits = (lower - PAGE_HEAD) / 2 == t->entries;
-    return fits ? CAIRN_OK : damaged(error, "the root of a tree is none");
+    bool fits = le64_get(p) == t->root && le16_get(p + 10) == (t->depth == 1 ? LMDB_LEAF : LMDB_BRANCH) &&
+                lower > LMDB_PAGE_HEAD && lower <= upper && upper <= m->page_bytes;
+    if (fits && t->depth == 1) fits = (lower - LMDB_PAGE_HEAD) / 2 == t->entries;
+    return fits ? CAIRN_OK : lmdb_damaged(error, "the root of a tree is none");
 }
 
 /* Both halves for what tells which of them is the newest one; then that one. The other one LMDB does not use, and may
  * itself have spoilt: after a failed write it puts the old number of the commit back, and nothing else. */
-int ordered_head_check(os_file *file, cairn_error *error) {
+int ordered_head_check(os_file *file, lmdb_meta *meta, cairn_error *error) {
     os_file_info info;
     uint8_t bytes[2][HEAD_BYTES];
     lmdb_meta metas[2];
     int rc = os_file_info_get(file, &info);
     if (rc != 0) return status_os(error, rc, "cannot ask for the length of the ordered index");
     for (unsigned i = 0; i < 2; i++) {
-        int code = read_at(file, bytes[i], HEAD_BYTES, i == 0 ? 0 : metas[0].page_bytes, error);
+        int code = lmdb_read(file, bytes[i], HEAD_BYTES, i == 0 ? 0 : metas[0].page_bytes, error);
         if (code != CAIRN_OK) return code;
         if (!meta_get(&metas[i], bytes[i], i) || metas[i].page_bytes != metas[0].page_bytes ||
             !seal_is_near(bytes[i], metas[i].transaction)) {
-            return damaged(error, "its head makes no sense");
+            return lmdb_damaged(error, "its head makes no sense");
         }
     }
     unsigned newest = metas[1].transaction > metas[0].transaction;
     const lmdb_meta *m = &metas[newest];
     if (m->transaction != metas[!newest].transaction + 1) {
-        return damaged(error, "the two halves of its head do not go together");
+        return lmdb_damaged(error, "the two halves of its head do not go together");
     }
     if (!seal_fits(bytes[newest], m->transaction) || !meta_is_plausible(m, info.size)) {
-        return damaged(error, "its head makes no sense");
+        return lmdb_damaged(error, "its head makes no sense");
     }
     int code = check_root(file, m, &m->free, error);
-    return code == CAIRN_OK ? check_root(file, m, &m->main, error) : code;
+    if (code == CAIRN_OK) code = check_root(file, m, &m->main, error);
+    if (code == CAIRN_OK) *meta = *m;
+    return code;
 }
 
 void ordered_head_seal(os_file *file) {
@@ -144,7 +102,8 @@ void ordered_head_seal(os_file *file) {
     lmdb_meta meta;
     uint64_t page_bytes = 0;
     for (unsigned i = 0; i < 2; i++) {
-        if (read_at(file, bytes, sizeof bytes, i * page_bytes, NULL) != CAIRN_OK || !meta_get(&meta, bytes, i)) return;
+        if (lmdb_read(file, bytes, sizeof bytes, i * page_bytes, NULL) != CAIRN_OK || !meta_get(&meta, bytes, i))
+            return;
         page_bytes = meta.page_bytes;
         if (le64_get(bytes + SEAL_AT) == meta.transaction) continue;
         le64_put(bytes + SEAL_AT, meta.transaction);

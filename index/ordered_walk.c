@@ -182,10 +182,23 @@ static int start(ordered_cursor *c) {
     return start_at(&c->walk, c->start.bytes, c->start.size, c->start.exclusive);
 }
 
+/* Whether the key that the walk stands on lies behind the one before it, or behind the start. */
+static bool is_behind(const ordered_cursor *c) {
+    const walk *w = &c->walk;
+    key_bound before = c->start;
+    if (c->count > 0) {
+        const ordered_key *last = &c->keys[c->count - 1];
+        before = (key_bound){.bytes = (uint8_t *)(uintptr_t)last->bytes, .size = last->size, .exclusive = true};
+    }
+    before.exclusive = !before.exclusive; /* what is behind it begins after, or with, it */
+    return before.bytes == NULL || key_bound_passed(&before, w->reverse, w->key, w->size);
+}
+
 static int collect(ordered_cursor *c, size_t max) {
     walk *w = &c->walk;
     int rc = start(c);
     while (rc == 0 && !key_bound_passed(&c->end, w->reverse, w->key, w->size)) {
+        if (!is_behind(c)) return MDB_CORRUPTED;
         uint8_t *bytes = c->bytes + c->used;
         memcpy(bytes, w->key, w->size);
         c->keys[c->count++] = (ordered_key){bytes, w->size};
