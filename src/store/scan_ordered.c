@@ -140,10 +140,12 @@ static int enter(ordered_scan *s, ordered **file, uint64_t *generation, cairn_er
     }
 }
 
-static int read_file(ordered_scan *s, cairn_error *error) {
+/* *of_file: what failed is the file, which is then lost. */
+static int read_file_once(ordered_scan *s, bool *of_file, cairn_error *error) {
     uint64_t generation;
     cairn_error why;
     ordered *file;
+    *of_file = false;
     int rc = enter(s, &file, &generation, error);
     if (rc != CAIRN_OK) return rc;
     s->file_done = file == NULL;
@@ -152,13 +154,23 @@ static int read_file(ordered_scan *s, cairn_error *error) {
     s->generation = generation;
     if (rc == CAIRN_OK) rc = ordered_next(s->cursor, s->batch, &s->keys, &s->count, &why);
     store_ordered_leave(s->store);
-    s->batch = min_u64(2 * s->batch, ORDERED_BATCH_KEYS);
     if (rc == CAIRN_OK) return rc;
     s->count = 0;
     s->file_done = rc == CAIRN_DONE;
     if (rc == CAIRN_DONE) return CAIRN_OK;
-    if (rc != CAIRN_NO_MEMORY) store_ordered_lose(s->store, generation, &why);
+    *of_file = rc != CAIRN_NO_MEMORY;
+    if (*of_file) store_ordered_lose(s->store, generation, &why);
     if (error != NULL) *error = why;
+    return rc;
+}
+
+/* A file that is found damaged is built anew, and then the scan goes on in it. Once: what damages that one as well is
+ * not over yet. */
+static int read_file(ordered_scan *s, cairn_error *error) {
+    bool of_file;
+    int rc = read_file_once(s, &of_file, error);
+    if (rc == CAIRN_CORRUPT && of_file) rc = read_file_once(s, &of_file, error);
+    s->batch = min_u64(2 * s->batch, ORDERED_BATCH_KEYS);
     return rc;
 }
 

@@ -217,7 +217,7 @@ static void garble_pages(const box *b) {
     free(bytes);
 }
 
-/* The first scan that meets it may fail; no scan leaves anything out. */
+/* A scan that meets it may fail; no scan leaves anything out. */
 static void expect_all_or_failure(box *b, bool may_fail) {
     cairn_scan *scan = NULL;
     unsigned count = 0;
@@ -267,6 +267,17 @@ static void garble_it(const box *b, size_t how) {
     real_file_save(b->path, FILE_NAME, random_window(&rng, size), how == 0 ? 3 : size);
 }
 
+static void spoil_a_page(const box *b, size_t how) {
+    size_t size, page = 4096;
+    uint8_t *bytes = real_file_load(b->path, FILE_NAME, &size);
+    uint8_t *at = bytes + (2 + how / 2 % (size / page - 2)) * page;
+    uint64_t rng = how;
+    if (how % 2 == 0) memset(at, 0, page);
+    if (how % 2 == 1) memcpy(at, random_window(&rng, page), page);
+    real_file_save(b->path, FILE_NAME, bytes, size);
+    free(bytes);
+}
+
 /* Harms it between a close and an opening of each kind. */
 static void harm_and_look(box *b, harm does, size_t ways) {
     put_many(b->store, 0, 1000);
@@ -290,6 +301,27 @@ static void harm_and_look(box *b, harm does, size_t ways) {
 static void a_file_that_is_gone_is_made_anew(void **state) { harm_and_look(*state, remove_it, 1); }
 static void a_file_that_was_cut_is_made_anew(void **state) { harm_and_look(*state, cut_it, 9); }
 static void a_file_of_garbage_is_made_anew(void **state) { harm_and_look(*state, garble_it, 3); }
+
+static void a_file_with_a_damaged_page_is_made_anew(void **state) { harm_and_look(*state, spoil_a_page, 40); }
+
+/* By the changes of a handle that never scans. */
+static void a_damaged_page_stops_no_put(void **state) {
+    box *b = *state;
+    box_quiet(b);
+    put_many(b->store, 0, MANY);
+    for (unsigned i = 0; i < 30; i++) {
+        box_reopen(b);
+        box_close(b);
+        spoil_a_page(b, i);
+        box_open(b);
+        put_many(b->store, MANY, MANY + 2);
+        delete_text(b->store, "03001");
+        assert_int_equal(cairn_checkpoint(b->store, NULL), CAIRN_OK);
+        box_reopen(b);
+        expect_many(b->store, 0, MANY + 1);
+        delete_text(b->store, "03000");
+    }
+}
 
 static void a_file_of_another_store_is_made_anew(void **state) {
     box *b = *state;
@@ -428,6 +460,8 @@ int main(void) {
         TEST(a_file_that_is_gone_is_made_anew),
         TEST(a_file_that_was_cut_is_made_anew),
         TEST(a_file_of_garbage_is_made_anew),
+        TEST(a_file_with_a_damaged_page_is_made_anew),
+        TEST(a_damaged_page_stops_no_put),
         TEST(a_file_of_another_store_is_made_anew),
         TEST(an_older_file_put_back_after_a_close_is_not_believed),
         TEST(an_older_file_put_back_after_a_kill_is_brought_up_to_date_or_made_anew),
