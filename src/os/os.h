@@ -90,6 +90,7 @@ struct os {
     int (*file_allocate)(os_file *file, uint64_t size);
     int (*file_sync)(os_file *file);                                  /* content and size */
     int (*file_flush)(os_file *file, uint64_t offset, uint64_t size); /* starts write-back; promises nothing */
+    int (*file_ahead)(os_file *file, uint64_t offset, uint64_t size); /* starts reading it in; promises nothing */
     int (*file_punch)(os_file *file, uint64_t offset, uint64_t size); /* zeros; blocks given back; -EOPNOTSUPP */
     /* Makes an empty file one with the same content, sharing its blocks until either is written: -EOPNOTSUPP, -EXDEV or
      * -EINVAL where that cannot be. Survives a power cut like a write. */
@@ -168,6 +169,9 @@ static inline int os_file_allocate(os_file *file, uint64_t size) { return file->
 static inline int os_file_sync(os_file *file) { return file->os->file_sync(file); }
 static inline int os_file_flush(os_file *file, uint64_t offset, uint64_t size) {
     return file->os->file_flush(file, offset, size);
+}
+static inline int os_file_ahead(os_file *file, uint64_t offset, uint64_t size) {
+    return file->os->file_ahead(file, offset, size);
 }
 static inline int os_file_punch(os_file *file, uint64_t offset, uint64_t size) {
     return file->os->file_punch(file, offset, size);

@@ -434,6 +434,7 @@ static void ranges_beyond_the_largest_offset_are_refused(void **state) {
     assert_true(os_file_write(file, "ab", 2, INT64_MAX) < 0);
     assert_true(os_file_truncate(file, UINT64_MAX) < 0);
     assert_true(os_file_punch(file, UINT64_MAX, 2) < 0);
+    assert_true(os_file_ahead(file, UINT64_MAX, 2) < 0);
     const void *data;
     assert_true(os_file_map(file, UINT64_MAX, 2, &data) < 0);
     assert_text(file, "text");
@@ -446,6 +447,8 @@ static void syncs_and_flushes_succeed(void **state) {
     os_file *file = make_file(root, "f", "text");
     assert_int_equal(os_file_flush(file, 0, 4), 0);
     assert_int_equal(os_file_flush(file, 2, 0), 0);
+    assert_int_equal(os_file_ahead(file, 0, 4), 0);
+    assert_int_equal(os_file_ahead(file, 2, 1000000), 0);
     assert_int_equal(os_file_sync(file), 0);
     assert_int_equal(os_dir_sync(root), 0);
     assert_text(file, "text");

@@ -260,6 +260,13 @@ int sim_call_flush(os_file *base, uint64_t offset, uint64_t size) {
     return call_leave(&c, rc);
 }
 
+/* All of it is in memory. */
+int sim_call_ahead(os_file *base, uint64_t offset, uint64_t size) {
+    uint64_t end;
+    (void)base;
+    return add_overflows(offset, size, &end) || end > INT64_MAX ? -EINVAL : 0;
+}
+
 int sim_call_map(os_file *base, uint64_t offset, size_t size, const void **data) {
     const sim_file_handle *h = (sim_file_handle *)base;
     sim_disk *d = disk_of_file(base);
