@@ -48,7 +48,7 @@ static bool nodes_tile(const uint8_t *page, size_t page_bytes, size_t upper, boo
     unsigned count = lmdb_page_count(page), met = 0;
     memset(extents, 0, page_bytes / 2 * sizeof *extents);
     for (unsigned i = 0; i < count; i++) {
-        size_t at = le16_get(page + LMDB_PAGE_HEAD + 2 * i), size = node_bytes(page, page_bytes, at, in_leaf);
+        size_t at = lmdb_node_place(page, i), size = node_bytes(page, page_bytes, at, in_leaf);
         if (at < upper || size == 0) return false;
         extents[at / 2] = (uint16_t)(size / 2);
     }

@@ -64,6 +64,8 @@ const char *lmdb_page_wrong(const uint8_t *page, size_t page_bytes, uint64_t num
 
 static inline unsigned lmdb_page_count(const uint8_t *page) { return (le16_get(page + 12) - LMDB_PAGE_HEAD) / 2; }
 
+static inline size_t lmdb_node_place(const uint8_t *page, size_t i) { return le16_get(page + LMDB_PAGE_HEAD + 2 * i); }
+
 typedef struct lmdb_key {
     const uint8_t *bytes;
     size_t size;
@@ -78,7 +80,7 @@ typedef struct lmdb_node {
 } lmdb_node;
 
 static inline lmdb_node lmdb_node_get(const uint8_t *page, unsigned i) {
-    const uint8_t *p = page + le16_get(page + LMDB_PAGE_HEAD + 2 * i);
+    const uint8_t *p = page + lmdb_node_place(page, i);
     size_t key_size = le16_get(p + 6);
     return (lmdb_node){.key = {p + LMDB_NODE_HEAD, key_size},
                        .child = le32_get(p) | (uint64_t)le16_get(p + 4) << 32,
