@@ -36,7 +36,7 @@
 #define ORDERED_LOCK_NAME "ORDERED-lock" /* LMDB's; without meaning while nobody has the index open */
 
 #define ORDERED_KEY_MAX 65536u
-#define ORDERED_BATCH_KEYS 256u
+#define ORDERED_BATCH_KEYS 1024u
 #define ORDERED_BATCH_BYTES 65536u
 
 bool ordered_is_built_in(void);
@@ -99,9 +99,10 @@ typedef struct ordered_key {
 
 /* Copies the range. CAIRN_OK or CAIRN_NO_MEMORY. The index outlives the cursor. */
 int ordered_cursor_open(ordered_cursor **out, ordered *o, const key_range *range, cairn_error *error);
-/* The next keys, in order and each once: at least one, at most `max` (at least 1), ORDERED_BATCH_KEYS, or what makes
- * ORDERED_BATCH_BYTES full. They stay until the next call. CAIRN_DONE: no more. Each call sees what has been absorbed
- * when it is made, behind the last key that the call before gave. After a failure it can be called again. */
+/* The next keys, in order and each once: at least one, at most `max` (at least 1) or ORDERED_BATCH_KEYS, and fewer when
+ * they are long: in ORDERED_BATCH_BYTES at most, or one key in what it takes. They stay until the next call.
+ * CAIRN_DONE: no more. Each call sees what has been absorbed when it is made, behind the last key that the call before
+ * gave. After a failure it can be called again. */
 int ordered_next(ordered_cursor *c, size_t max, const ordered_key **keys, size_t *count, cairn_error *error);
 void ordered_cursor_close(ordered_cursor *c); /* NULL: nothing */
 
