@@ -19,6 +19,7 @@
 #ifndef CAIRN_OS_OS_H
 #define CAIRN_OS_OS_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -132,6 +133,7 @@ os *os_posix(void); /* static; never freed */
 
 /* Grows by one in every forked child, so that a handle can tell that it is not in the process that opened it. */
 unsigned os_fork_generation(void);
+extern atomic_uint os_forks; /* the same, for whoever has asked before; only os_fork.c writes it */
 /* For a descriptor that a library has opened: programs that are started do not get it. */
 void os_close_on_exec(int fd);
 

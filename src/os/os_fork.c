@@ -5,18 +5,17 @@
 
 #include <fcntl.h>
 #include <pthread.h>
-#include <stdatomic.h>
 
-static atomic_uint generation;
+atomic_uint os_forks;
 
-static void count_fork(void) { atomic_fetch_add_explicit(&generation, 1, memory_order_relaxed); }
+static void count_fork(void) { atomic_fetch_add_explicit(&os_forks, 1, memory_order_relaxed); }
 
 static void register_handler(void) { CHECK(pthread_atfork(NULL, NULL, count_fork) == 0); }
 
 unsigned os_fork_generation(void) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     CHECK(pthread_once(&once, register_handler) == 0);
-    return atomic_load_explicit(&generation, memory_order_relaxed);
+    return atomic_load_explicit(&os_forks, memory_order_relaxed);
 }
 
 void os_close_on_exec(int fd) { (void)fcntl(fd, F_SETFD, FD_CLOEXEC); }

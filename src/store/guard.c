@@ -6,9 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-int store_check(const cairn *store, cairn_error *error) {
+int store_check_failed(const cairn *store, cairn_error *error) {
     if (store == NULL) return status_set(error, CAIRN_INVALID, "the store handle is NULL");
-    if (store->fork_generation == os_fork_generation()) return CAIRN_OK;
     return status_set(error, CAIRN_FAILED, "the store was opened before a fork: a child opens its own handle");
 }
 

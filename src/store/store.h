@@ -152,7 +152,12 @@ int store_open_on(cairn **out, os *os, const char *path, const cairn_options *op
 
 /* ---- guard.c: what every call checks first ---- */
 
-int store_check(const cairn *store, cairn_error *error);       /* there, and not in a forked child */
+/* There, and not in a forked child. */
+int store_check_failed(const cairn *store, cairn_error *error);
+static inline int store_check(const cairn *store, cairn_error *error) {
+    bool is_ours = store != NULL && store->fork_generation == atomic_load_explicit(&os_forks, memory_order_relaxed);
+    return is_ours ? CAIRN_OK : store_check_failed(store, error);
+}
 int store_check_write(const cairn *store, cairn_error *error); /* and may write */
 int store_check_key(const void *key, size_t key_size, cairn_error *error);
 /* Copies a caller's struct that begins with struct_size into `to` (zeroed first; `size` bytes). NULL is all default. */
