@@ -13,7 +13,9 @@ struct cairn_scan {
     uint64_t left; /* entries that may still be returned */
     store_moment moment;
     ordered_scan *ordered; /* NULL: it goes by the list */
-    cairn_snapshot *hold;  /* of its opening, with `ordered`: what compaction moves meanwhile is not removed */
+    const scan_key *known; /* entries that follow, already taken from `left`; of keys only */
+    size_t known_count;
+    cairn_snapshot *hold; /* of its opening, with `ordered`: what compaction moves meanwhile is not removed */
     listing all;
     bool on_entry, has_head;
     scan_key key;
@@ -89,7 +91,7 @@ static void leave_entry(cairn_scan *s) {
     vlog_head_release(&s->head);
     free(s->value);
     s->value = NULL;
-    s->on_entry = s->has_head = false;
+    s->has_head = false;
 }
 
 /* The head of the key's record at the scan's moment. */
@@ -116,15 +118,31 @@ static int next_in_list(cairn_scan *s, cairn_error *error) {
     return rc;
 }
 
+static void take_known(cairn_scan *s) {
+    s->known = ordered_scan_take(s->ordered, &s->known_count);
+    s->known_count = min_u64(s->known_count, s->left);
+    s->left -= s->known_count;
+}
+
+static int next_known(cairn_scan *s) {
+    if (s->has_head) leave_entry(s);
+    s->known_count--;
+    s->key = *s->known++;
+    return CAIRN_OK;
+}
+
 int cairn_scan_next(cairn_scan *s, cairn_error *error) {
     if (s == NULL) return status_set(error, CAIRN_INVALID, "no scan");
     int rc = store_check(s->store, error);
     if (rc != CAIRN_OK) return rc;
+    if (s->known_count > 0) return next_known(s);
     leave_entry(s);
+    s->on_entry = false;
     if (s->left == 0) return CAIRN_DONE;
     rc = s->ordered != NULL ? next_in_order(s, error) : next_in_list(s, error);
     if (rc == CAIRN_OK || rc == CAIRN_CORRUPT) s->left--;
     s->on_entry = rc == CAIRN_OK;
+    if (s->on_entry && s->keys_only && s->ordered != NULL) take_known(s);
     return rc;
 }
 

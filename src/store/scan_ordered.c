@@ -20,6 +20,7 @@ struct ordered_scan {
     uint64_t generation; /* of the file that the cursor walks */
     const ordered_key *keys;
     size_t count, next;
+    bool is_clean;     /* the moment has these keys and no other ones between them */
     overlay_page page; /* of what lies between the position and the last of `keys` */
     size_t page_next;
 };
@@ -191,6 +192,9 @@ static int read_overlay(ordered_scan *s, cairn_error *error) {
     if (rc != CAIRN_OK) return status_set(error, rc, "no memory for a scan");
     rc = wait_for_index(s->store, s->moment, error); /* dropped meanwhile, it has forgotten what it had */
     s->page_due = rc != CAIRN_OK;
+    /* Behind all of that: see scan_ordered.h. */
+    s->is_clean =
+        rc == CAIRN_OK && s->page.count == 0 && !s->may_expire && !side_table_serves(s->store->side, s->moment.number);
     return rc;
 }
 
@@ -211,6 +215,7 @@ static int refill(ordered_scan *s, cairn_error *error) {
         if (rc != CAIRN_OK) return rc;
     }
     s->count = s->next = s->page.count = s->page_next = 0;
+    s->is_clean = false;
     rc = read_file(s, error);
     if (rc != CAIRN_OK) return rc;
     s->page_due = true;
@@ -276,17 +281,38 @@ static int was_there(ordered_scan *s, const candidate *c, cairn_error *error) {
     return saved || expires ? look_up(s, c, error) : 1;
 }
 
+static bool is_wanted(const ordered_scan *s, const void *bytes, size_t size) {
+    return s->pattern == NULL || like_matches(s->pattern, bytes, size);
+}
+
+/* The next one of a clean batch; false: it has no more. */
+static bool next_clean(ordered_scan *s, scan_key *key) {
+    while (s->is_clean && s->next < s->count) {
+        *key = s->keys[s->next++];
+        if (is_wanted(s, key->bytes, key->size)) return true;
+    }
+    return false;
+}
+
 int ordered_scan_next(ordered_scan *s, scan_key *key, cairn_error *error) {
     candidate c;
     if (s->is_empty) return CAIRN_DONE;
     for (;;) {
+        if (next_clean(s, key)) return CAIRN_OK;
         int rc = next_candidate(s, &c, error);
         if (rc != CAIRN_OK) return rc;
-        if (s->pattern != NULL && !like_matches(s->pattern, c.bytes, c.size)) continue;
+        if (!is_wanted(s, c.bytes, c.size)) continue;
         int there = was_there(s, &c, error);
         if (there < 0) return there;
         if (there == 0) continue;
         *key = (scan_key){c.bytes, c.size};
         return CAIRN_OK;
     }
+}
+
+const scan_key *ordered_scan_take(ordered_scan *s, size_t *count) {
+    *count = s->is_clean && s->pattern == NULL ? s->count - s->next : 0;
+    if (*count == 0) return NULL;
+    s->next = s->count;
+    return s->keys + s->count - *count;
 }
