@@ -193,7 +193,7 @@ int ordered_check_all(os_file *file, const ordered_meta *meta, cairn_error *erro
     index_check x = {.meta = meta};
     int code = file_check_begin(&x.file, file, error);
     /* Its pages are met in the order of keys, which may be any order of pages. */
-    if (code == CAIRN_OK) (void)os_file_ahead(file, 0, (x.file.head.last_page + 1) * x.file.head.page_bytes);
+    if (code == CAIRN_OK) os_file_will_need(file, 0, (x.file.head.last_page + 1) * x.file.head.page_bytes);
     if (code == CAIRN_OK) code = check_tables(&x);
     if (code == CAIRN_OK) code = check_keys(&x);
     if (code == CAIRN_OK) code = check_tree(&x, &x.file.head.free, true, check_free);

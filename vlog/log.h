@@ -205,6 +205,10 @@ static inline const uint8_t *vlog_head_key(const vlog_head *head) { return recor
 void vlog_head_move(vlog_head *to, vlog_head *from);
 int vlog_head_refresh(vlog *log, vlog_head *head, cairn_error *error);
 
+/* A hint that the record, of a long one the first `most` bytes, will be read soon: how many bytes that are, or 0 when
+ * there is nothing to tell, as when they are warm. Does not wait for them. */
+uint64_t vlog_will_need(vlog *log, location where, uint64_t most);
+
 /* Reads [offset, offset + size) of the payload's content (what it is once its frames are decoded), which lies inside
  * it, and verifies the frames that it touches. */
 int vlog_payload_read(vlog *log, const vlog_head *head, void *buf, uint64_t size, uint64_t offset, cairn_error *error);

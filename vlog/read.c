@@ -99,6 +99,15 @@ void vlog_head_move(vlog_head *to, vlog_head *from) {
     from->bytes = from->inline_bytes;
 }
 
+uint64_t vlog_will_need(vlog *log, location where, uint64_t most) {
+    segment *s = NULL;
+    os_file *file = NULL;
+    uint64_t offset = 0, size = min_u64(location_units(where) * UNIT_BYTES, most);
+    if (vlog_locate(log, where, &s, &file, &offset, NULL) != CAIRN_OK || segment_warm(s, offset, size)) return 0;
+    os_file_will_need(file, offset, size);
+    return size;
+}
+
 int vlog_head_refresh(vlog *log, vlog_head *head, cairn_error *error) {
     return segment_file(&log->files, head->segment, &head->file, error);
 }

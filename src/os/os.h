@@ -91,7 +91,9 @@ struct os {
     int (*file_allocate)(os_file *file, uint64_t size);
     int (*file_sync)(os_file *file);                                  /* content and size */
     int (*file_flush)(os_file *file, uint64_t offset, uint64_t size); /* starts write-back; promises nothing */
-    int (*file_ahead)(os_file *file, uint64_t offset, uint64_t size); /* starts reading it in; promises nothing */
+    /* Will be read soon: the system may begin to read it into memory, and return before it is there. A hint, for any
+     * range; it has no result. */
+    void (*file_will_need)(os_file *file, uint64_t offset, uint64_t size);
     int (*file_punch)(os_file *file, uint64_t offset, uint64_t size); /* zeros; blocks given back; -EOPNOTSUPP */
     /* Makes an empty file one with the same content, sharing its blocks until either is written: -EOPNOTSUPP, -EXDEV or
      * -EINVAL where that cannot be. Survives a power cut like a write. */
@@ -172,8 +174,8 @@ static inline int os_file_sync(os_file *file) { return file->os->file_sync(file)
 static inline int os_file_flush(os_file *file, uint64_t offset, uint64_t size) {
     return file->os->file_flush(file, offset, size);
 }
-static inline int os_file_ahead(os_file *file, uint64_t offset, uint64_t size) {
-    return file->os->file_ahead(file, offset, size);
+static inline void os_file_will_need(os_file *file, uint64_t offset, uint64_t size) {
+    file->os->file_will_need(file, offset, size);
 }
 static inline int os_file_punch(os_file *file, uint64_t offset, uint64_t size) {
     return file->os->file_punch(file, offset, size);

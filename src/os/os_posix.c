@@ -57,7 +57,7 @@ os *os_posix(void) {
         .file_allocate = posix_file_allocate,
         .file_sync = posix_file_sync,
         .file_flush = posix_file_flush,
-        .file_ahead = posix_file_ahead,
+        .file_will_need = posix_file_will_need,
         .file_punch = posix_file_punch,
         .file_clone = posix_file_clone,
         .file_map = posix_file_map,

@@ -40,7 +40,7 @@ int posix_file_truncate(os_file *file, uint64_t size);
 int posix_file_allocate(os_file *file, uint64_t size);
 int posix_file_sync(os_file *file);
 int posix_file_flush(os_file *file, uint64_t offset, uint64_t size);
-int posix_file_ahead(os_file *file, uint64_t offset, uint64_t size);
+void posix_file_will_need(os_file *file, uint64_t offset, uint64_t size);
 int posix_file_punch(os_file *file, uint64_t offset, uint64_t size);
 int posix_file_clone(os_file *from, os_file *to);
 

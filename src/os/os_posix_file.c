@@ -225,15 +225,13 @@ int posix_file_flush(os_file *file, uint64_t offset, uint64_t size) {
 }
 
 /* In steps, since Linux reads no more for one call than a device reads ahead. */
-int posix_file_ahead(os_file *file, uint64_t offset, uint64_t size) {
+void posix_file_will_need(os_file *file, uint64_t offset, uint64_t size) {
     const uint64_t step = 131072;
-    if (!range_ok(offset, size)) return -EINVAL;
+    if (!range_ok(offset, size)) return;
     for (uint64_t done = 0; done < size; done += step) {
         uint64_t bytes = min_u64(size - done, step);
-        int rc = posix_fadvise(fd_of(file), (off_t)(offset + done), (off_t)bytes, POSIX_FADV_WILLNEED);
-        if (rc != 0) return -rc;
+        if (posix_fadvise(fd_of(file), (off_t)(offset + done), (off_t)bytes, POSIX_FADV_WILLNEED) != 0) return;
     }
-    return 0;
 }
 
 int posix_file_punch(os_file *file, uint64_t offset, uint64_t size) {

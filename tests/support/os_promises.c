@@ -434,7 +434,6 @@ static void ranges_beyond_the_largest_offset_are_refused(void **state) {
     assert_true(os_file_write(file, "ab", 2, INT64_MAX) < 0);
     assert_true(os_file_truncate(file, UINT64_MAX) < 0);
     assert_true(os_file_punch(file, UINT64_MAX, 2) < 0);
-    assert_true(os_file_ahead(file, UINT64_MAX, 2) < 0);
     const void *data;
     assert_true(os_file_map(file, UINT64_MAX, 2, &data) < 0);
     assert_text(file, "text");
@@ -447,10 +446,20 @@ static void syncs_and_flushes_succeed(void **state) {
     os_file *file = make_file(root, "f", "text");
     assert_int_equal(os_file_flush(file, 0, 4), 0);
     assert_int_equal(os_file_flush(file, 2, 0), 0);
-    assert_int_equal(os_file_ahead(file, 0, 4), 0);
-    assert_int_equal(os_file_ahead(file, 2, 1000000), 0);
     assert_int_equal(os_file_sync(file), 0);
     assert_int_equal(os_dir_sync(root), 0);
+    assert_text(file, "text");
+    os_file_close(file);
+    os_dir_close(root);
+}
+
+static void a_hint_of_what_will_be_read_changes_nothing(void **state) {
+    os_dir *root = open_root(*state);
+    os_file *file = make_file(root, "f", "text");
+    os_file_will_need(file, 0, 4);
+    os_file_will_need(file, 2, 0);
+    os_file_will_need(file, 100, 100); /* behind the end */
+    os_file_will_need(file, UINT64_MAX, 2);
     assert_text(file, "text");
     os_file_close(file);
     os_dir_close(root);
@@ -622,6 +631,7 @@ int os_promises_run(const char *group, CMFixtureFunction setup, CMFixtureFunctio
         PROMISE(a_read_only_handle_does_not_write),
         PROMISE(ranges_beyond_the_largest_offset_are_refused),
         PROMISE(syncs_and_flushes_succeed),
+        PROMISE(a_hint_of_what_will_be_read_changes_nothing),
         PROMISE(a_mapping_begins_at_any_offset_and_outlives_the_name),
         PROMISE(bytes_that_do_not_exist_are_not_mapped),
         PROMISE(a_window_shows_what_the_file_holds_as_it_grows_and_outlives_handle_and_name),

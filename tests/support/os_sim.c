@@ -314,7 +314,7 @@ void sim_os_table(os *table) {
         .file_allocate = sim_call_allocate,
         .file_sync = sim_call_sync,
         .file_flush = sim_call_flush,
-        .file_ahead = sim_call_ahead,
+        .file_will_need = sim_call_will_need,
         .file_punch = sim_call_punch,
         .file_clone = sim_call_clone,
         .file_map = sim_call_map,

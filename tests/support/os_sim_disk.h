@@ -187,7 +187,7 @@ int sim_call_truncate(os_file *base, uint64_t size);
 int sim_call_allocate(os_file *base, uint64_t size);
 int sim_call_sync(os_file *base);
 int sim_call_flush(os_file *base, uint64_t offset, uint64_t size);
-int sim_call_ahead(os_file *base, uint64_t offset, uint64_t size);
+void sim_call_will_need(os_file *base, uint64_t offset, uint64_t size);
 int sim_call_punch(os_file *base, uint64_t offset, uint64_t size);
 int sim_call_clone(os_file *from, os_file *to);
 int sim_call_map(os_file *base, uint64_t offset, size_t size, const void **data);
