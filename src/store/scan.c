@@ -2,6 +2,7 @@
 #include "src/base/check.h"
 #include "src/base/status.h"
 #include "src/store/listing.h"
+#include "src/store/scan_ahead.h"
 #include "src/store/scan_ordered.h"
 #include "src/store/store.h"
 
@@ -16,6 +17,8 @@ struct cairn_scan {
     const scan_key *known; /* entries that follow, already taken from `left`; of keys only */
     size_t known_count;
     cairn_snapshot *hold; /* of its opening, with `ordered`: what compaction moves meanwhile is not removed */
+    scan_ahead ahead;
+    bool reads_values; /* at the last entries; at first it is taken for granted */
     listing all;
     bool on_entry, has_head;
     scan_key key;
@@ -76,6 +79,7 @@ int cairn_scan_open(cairn *store, const cairn_scan_options *options, cairn_scan 
     s->store = store;
     s->keys_only = o.keys_only;
     s->left = o.limit == 0 ? UINT64_MAX : o.limit;
+    s->reads_values = true;
     s->head.bytes = s->head.inline_bytes;
     rc = begin(s, &o, error);
     if (rc != CAIRN_OK) {
@@ -106,9 +110,27 @@ static int find_head(cairn_scan *s, cairn_error *error) {
     return rc;
 }
 
+static void tell_ahead(cairn_scan *s) {
+    size_t count;
+    const scan_key *keys = ordered_scan_peek(s->ordered, SCAN_AHEAD_KEYS, &count);
+    count = min_u64(count, s->left - 1); /* the current entry is still among them */
+    scan_ahead_tell(&s->ahead, s->store, s->moment, keys, count, s->reads_values);
+}
+
+/* The head, and while that takes long, a hint of those that follow. */
+static int find_head_and_tell(cairn_scan *s, cairn_error *error) {
+    os *system = s->store->os;
+    if (!scan_ahead_wants_time(&s->ahead)) return find_head(s, error);
+    if (s->ahead.reach > 0) tell_ahead(s);
+    uint64_t begin = system->monotonic_ns(system);
+    int rc = find_head(s, error);
+    if (scan_ahead_took(&s->ahead, system->monotonic_ns(system) - begin)) tell_ahead(s);
+    return rc;
+}
+
 static int next_in_order(cairn_scan *s, cairn_error *error) {
     int rc = ordered_scan_next(s->ordered, &s->key, error);
-    return rc == CAIRN_OK && !s->keys_only ? find_head(s, error) : rc;
+    return rc == CAIRN_OK && !s->keys_only ? find_head_and_tell(s, error) : rc;
 }
 
 static int next_in_list(cairn_scan *s, cairn_error *error) {
@@ -136,6 +158,7 @@ int cairn_scan_next(cairn_scan *s, cairn_error *error) {
     int rc = store_check(s->store, error);
     if (rc != CAIRN_OK) return rc;
     if (s->known_count > 0) return next_known(s);
+    if (s->on_entry) s->reads_values = s->value != NULL;
     leave_entry(s);
     s->on_entry = false;
     if (s->left == 0) return CAIRN_DONE;
