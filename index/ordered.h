@@ -8,15 +8,18 @@
  *     the place may be in it as well, when a large batch was cut off; absorbing is idempotent, so that absorbing from
  *     the place on makes it right.
  *  3. ORDERED.NEW, an index being built, counts for nothing. It is renamed to ORDERED when all of it is synced.
- *  4. No LMDB read transaction outlives one call, so that the file holds on to nothing for a walk that rests.
+ *  4. LMDB sees no page that was not found sound: the first walk or absorb checks the whole file. What is damaged says
+ *     CAIRN_CORRUPT from then on, and neither ends the process nor makes a walk endless (index/ordered_check.h).
+ *  5. No LMDB read transaction outlives one call, so that the file holds on to nothing for a walk that rests.
  *
  * Who excludes whom: the caller holds the lock on the store's directory, exclusively unless the index is opened
  * read-only; LMDB's own lock is not relied on between processes. Within the process every call is thread-safe but for
  * a cursor and a build, which one thread at a time uses, and ordered_close, which comes after everything else.
  *
- * Locks: `writing` is held through an absorb. `gate` is held for moments, and under `writing` only when both are held:
- * it counts those inside a read transaction, and growing the map, which needs that there is none, waits for them and
- * makes newcomers wait. Inside the gate nobody waits for anything else. The caller may hold locks of its own.
+ * Locks: `writing` is held through an absorb, `checking`, under it or alone, through the check of the file. `gate` is
+ * held for moments, and under `writing` only when both are held: it counts those inside a read transaction, and growing
+ * the map, which needs that there is none, waits for them and makes newcomers wait. Inside the gate nobody waits for
+ * anything else. The caller may hold locks of its own.
  *
  * Built without LMDB (CAIRN_ORDERED=OFF) ordered_open and ordered_build_begin say CAIRN_UNSUPPORTED.
  */
@@ -52,8 +55,9 @@ typedef struct ordered_options {
 } ordered_options;
 
 /* CAIRN_OK. CAIRN_NOT_FOUND: there is no such file. CAIRN_CORRUPT: it is damaged, cut short or another store's, and
- * should be built anew; nothing was mapped unless its head was plausible. CAIRN_UNSUPPORTED: of a newer format, or the
- * directory has no path for LMDB, or built without it. The directory stays open as long as the index. */
+ * should be built anew, as far as can be told from a few of its pages: the walks and absorbs of a file that opens may
+ * say so as well. CAIRN_UNSUPPORTED: of a newer format, or the directory has no path for LMDB, or built without it. The
+ * directory stays open as long as the index. */
 int ordered_open(ordered **out, os_dir *dir, const ordered_options *options, cairn_error *error);
 void ordered_close(ordered *o); /* NULL: nothing */
 /* Removes every file of an index that nobody has open, durably. None there: CAIRN_OK. */

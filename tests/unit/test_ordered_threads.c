@@ -1,4 +1,5 @@
 /* One thread absorbs, and the map grows under it; others walk: each sees all that stays, in order and once. */
+#include "src/base/codec.h"
 #include "src/os/os_thread.h"
 #include "tests/support/ordered_box.h"
 #include "tests/support/real_folder.h"
@@ -121,11 +122,60 @@ static void two_that_absorb_take_turns(void **state) {
     ordered_box_close(&r.box);
 }
 
+static void *meet_damage(void *arg) {
+    race *r = arg;
+    ordered_cursor *cursor;
+    const ordered_key *keys;
+    size_t count;
+    cairn_error error = {0};
+    if (atomic_fetch_add(&r->walks, 1) % 2 == 0) {
+        CHECK(ordered_absorb(r->box.index, &(ordered_change){"k", 1, false}, 1, 9, &error) == CAIRN_CORRUPT);
+    } else {
+        CHECK(ordered_cursor_open(&cursor, r->box.index, &(key_range){0}, NULL) == CAIRN_OK);
+        CHECK(ordered_next(cursor, 1, &keys, &count, &error) == CAIRN_CORRUPT);
+        ordered_cursor_close(cursor);
+    }
+    CHECK(error.code == CAIRN_CORRUPT && error.message[0] != 0);
+    return NULL;
+}
+
+/* The root of the free pages' tree, which no walk would read. */
+static void damage(const char *folder) {
+    size_t size;
+    uint8_t *bytes = real_file_load(folder, ORDERED_NAME, &size);
+    size_t page = le32_get(bytes + 40);
+    const uint8_t *newest = le64_get(bytes + 144) > le64_get(bytes + page + 144) ? bytes : bytes + page;
+    size_t root = le64_get(newest + 80);
+    CHECK(root < size / page);
+    memset(bytes + root * page + page - 64, 0xff, 64);
+    real_file_save(folder, ORDERED_NAME, bytes, size);
+    free(bytes);
+}
+
+static void all_who_come_to_a_damaged_file_are_told(void **state) {
+    race r = {0};
+    os_thread threads[4];
+    ordered_box_open(&r.box, *state, true);
+    absorb_range(r.box.index, 0, STAYING, 0, false, 1);
+    absorb_range(r.box.index, 0, STAYING, 1, false, 2);
+    ordered_close(r.box.index);
+    r.box.index = NULL;
+    damage(r.box.folder);
+    assert_int_equal(ordered_box_reopen(&r.box, false), CAIRN_OK);
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(os_thread_start(&threads[i], meet_damage, &r), 0);
+    for (size_t i = 0; i < 4; i++)
+        os_thread_join(&threads[i]);
+    ordered_box_close(&r.box);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(walks_beside_absorbing_see_all_that_stays, real_folder_setup,
                                         real_folder_teardown),
         cmocka_unit_test_setup_teardown(two_that_absorb_take_turns, real_folder_setup, real_folder_teardown),
+        cmocka_unit_test_setup_teardown(all_who_come_to_a_damaged_file_are_told, real_folder_setup,
+                                        real_folder_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
