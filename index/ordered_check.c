@@ -19,6 +19,7 @@ typedef struct index_check {
     uint64_t referred, referred_sum; /* sets of tails that records name: how many, and what tells which */
     uint64_t sets, sets_sum;         /* those that are there */
     uint64_t set;                    /* the last one; 0: none */
+    uint64_t sum;                    /* as in the meta record */
 } index_check;
 
 /* Checks the tree, whose entries have data within their pages, by a rule. */
@@ -45,7 +46,7 @@ static int check_table(void *ctx, const lmdb_node *n) {
 
 static int check_meta(void *ctx, const lmdb_node *n) {
     index_check *x = ctx;
-    bool fits = n->key.size == 4 && memcmp(n->key.bytes, "meta", 4) == 0 && n->flags == 0 && n->data_size >= 64;
+    bool fits = n->key.size == 4 && memcmp(n->key.bytes, "meta", 4) == 0 && n->flags == 0 && n->data_size >= 72;
     return fits ? CAIRN_OK : file_check_failed(&x->file, "it says nothing about itself");
 }
 
@@ -77,6 +78,7 @@ static int check_record(void *ctx, const lmdb_node *n) {
     index_check *x = ctx;
     size_t head = tree_level_head(x->level), chunk = tree_level_chunk(x->level);
     size_t size = n->key.size - head;
+    x->sum += tree_record_trace(x->level, n->key.bytes, n->key.size);
     if (n->flags != 0 || size == chunk) return file_check_failed(&x->file, "a record is none");
     if (size > chunk) {
         uint8_t last = n->key.bytes[head + chunk];
@@ -112,7 +114,8 @@ static int check_keys(index_check *x) {
         return file_check_failed(&x->file, "the ends of long keys are not where they should be");
     }
     bool all = keys->entries + tails->entries - x->referred == x->meta->keys;
-    return all ? CAIRN_OK : file_check_failed(&x->file, "it has not as many keys as it says");
+    if (!all) return file_check_failed(&x->file, "it has not as many keys as it says");
+    return x->sum == x->meta->sum ? CAIRN_OK : file_check_failed(&x->file, "it has not the keys that were put in");
 }
 
 /* ---- Free pages ---- */

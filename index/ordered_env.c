@@ -15,7 +15,7 @@
 #define META_MAGIC "cairn-or"
 #define META_MAJOR 1u
 #define META_MINOR 0u
-#define META_BYTES 64u
+#define META_BYTES 72u
 #define MAP_STEP 65536u /* whole pages, whatever their size */
 #define MAP_BYTES_DEFAULT ((uint64_t)64 << 20)
 
@@ -117,7 +117,8 @@ int ordered_meta_store(const ordered_env *e, MDB_txn *txn, const ordered_meta *m
     le64_put(bytes + 32, meta->place);
     le64_put(bytes + 40, meta->keys);
     le64_put(bytes + 48, meta->last_tail);
-    le64_put(bytes + 56, checksum(bytes, META_BYTES - 8, meta_seed(meta->store_id)));
+    le64_put(bytes + 56, meta->sum);
+    le64_put(bytes + 64, checksum(bytes, META_BYTES - 8, meta_seed(meta->store_id)));
     return mdb_put(txn, e->meta, &key, &value, 0);
 }
 
@@ -137,6 +138,7 @@ static int meta_decode(ordered_meta *meta, const uint8_t *bytes, size_t size, ca
     meta->place = le64_get(bytes + 32);
     meta->keys = le64_get(bytes + 40);
     meta->last_tail = le64_get(bytes + 48);
+    meta->sum = le64_get(bytes + 56);
     return CAIRN_OK;
 }
 

@@ -25,6 +25,7 @@ typedef struct ordered_meta {
     uint64_t place;
     uint64_t keys;
     uint64_t last_tail; /* the highest number given to a set of tails */
+    uint64_t sum;       /* of the traces of all records (ordered_tree.h) */
 } ordered_meta;
 
 /* Puts a checksum beside what the last commits wrote into the head. Without it they are good as well, but less is known

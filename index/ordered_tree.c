@@ -40,7 +40,7 @@ static void record_of(tree_record *r, unsigned level, uint64_t set, const ordere
     tree_record_make(r, level, set, (const uint8_t *)c->key + at, c->size - at);
 }
 
-static int put_new(change_run *run, unsigned level, tree_record *r, MDB_val value) {
+static int put(change_run *run, unsigned level, tree_record *r, MDB_val value) {
     MDB_val key = tree_record_key(r), present = value;
     if (level == 0 && run->append) {
         int rc = mdb_put(run->txn, run->e->keys, &key, &value, MDB_APPEND);
@@ -48,6 +48,12 @@ static int put_new(change_run *run, unsigned level, tree_record *r, MDB_val valu
         run->append = false;
     }
     return mdb_put(run->txn, tree_level_table(run->e, level), &key, &present, MDB_NOOVERWRITE);
+}
+
+static int put_new(change_run *run, unsigned level, tree_record *r, MDB_val value) {
+    int rc = put(run, level, r, value);
+    if (rc == 0) run->meta->sum += tree_record_trace(level, r->bytes, r->size);
+    return rc;
 }
 
 static int insert(change_run *run, const ordered_change *c) {
@@ -94,7 +100,9 @@ static int erase_record(change_run *run, unsigned level, uint64_t set, const ord
     tree_record r;
     record_of(&r, level, set, c);
     MDB_val key = tree_record_key(&r);
-    return mdb_del(run->txn, tree_level_table(run->e, level), &key, NULL);
+    int rc = mdb_del(run->txn, tree_level_table(run->e, level), &key, NULL);
+    if (rc == 0) run->meta->sum -= tree_record_trace(level, r.bytes, r.size);
+    return rc;
 }
 
 /* From the last record up, as far as sets of tails become empty. */

@@ -8,6 +8,7 @@
 #include "index/ordered.h"
 #include "index/ordered_env.h"
 #include "src/base/check.h"
+#include "src/base/checksum.h"
 
 #define TREE_RECORD_MAX 511u
 #define TREE_TAIL_HEAD 8u /* the number of the set */
@@ -35,6 +36,12 @@ static inline MDB_dbi tree_level_table(const ordered_env *e, unsigned level) { r
 /* The record at a level of a key, of which `rest` are the bytes from that level on. `set` is 0 at the first level. */
 void tree_record_make(tree_record *r, unsigned level, uint64_t set, const uint8_t *rest, size_t rest_size);
 static inline MDB_val tree_record_key(tree_record *r) { return (MDB_val){r->size, r->bytes}; }
+
+/* Of a record's key. What all records come to together is in the meta record, modulo 2^64, so that a key that has
+ * become another one is noticed. */
+static inline uint64_t tree_record_trace(unsigned level, const uint8_t *bytes, size_t size) {
+    return checksum(bytes, size, level == 0 ? 1 : 2);
+}
 
 /* The set that a record's value names. MDB_CORRUPTED when it is not above `parent`. rc */
 int tree_set_get(MDB_val value, uint64_t parent, uint64_t *set);
