@@ -124,6 +124,13 @@ uint64_t ordered_bytes(ordered *o) {
     return os_file_info_get(o->env.file, &info) == 0 ? info.size : 0;
 }
 
+int ordered_verify(ordered *o, cairn_error *error) {
+    os_mutex_lock(&o->writing);
+    int code = ordered_check_all(o->env.file, &o->meta, error);
+    os_mutex_unlock(&o->writing);
+    return code;
+}
+
 /* ---- Absorbing ---- */
 
 static bool may_be_tried_again(int rc) { return rc == ENOSPC || rc == EDQUOT || rc == ENOMEM; }

@@ -67,6 +67,10 @@ uint64_t ordered_keys(ordered *o);
 uint64_t ordered_place(ordered *o);
 uint64_t ordered_bytes(ordered *o); /* length of the file; 0 when it cannot be asked */
 
+/* Checks the whole file as it is on disk now, whatever was found before: CAIRN_CORRUPT when it is damaged. Nothing is
+ * absorbed meanwhile. */
+int ordered_verify(ordered *o, cairn_error *error);
+
 typedef struct ordered_change {
     const void *key; /* 1 byte to ORDERED_KEY_MAX */
     size_t size;

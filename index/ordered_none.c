@@ -46,6 +46,11 @@ int ordered_absorb(ordered *o, const ordered_change *changes, size_t count, uint
     return unsupported(error);
 }
 
+int ordered_verify(ordered *o, cairn_error *error) {
+    (void)o;
+    return unsupported(error);
+}
+
 int ordered_cursor_open(ordered_cursor **out, ordered *o, const key_range *range, cairn_error *error) {
     (void)out, (void)o, (void)range;
     return unsupported(error);

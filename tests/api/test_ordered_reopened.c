@@ -323,6 +323,21 @@ static void a_damaged_page_stops_no_put(void **state) {
     }
 }
 
+/* It looks again, also where nothing was wrong before. */
+static void a_verification_tells_of_a_damaged_page(void **state) {
+    box *b = *state;
+    box_quiet(b);
+    put_many(b->store, 0, MANY);
+    box_reopen(b);
+    expect_many(b->store, 0, MANY);
+    assert_int_equal(verify_damage(b->store), 0);
+    garble_pages(b);
+    assert_int_equal(verify_damage(b->store), 1);
+    assert_int_equal(verify_damage(b->store), 0);
+    expect_many(b->store, 0, MANY);
+    assert_int_equal(verify_damage(b->store), 0);
+}
+
 static void a_file_of_another_store_is_made_anew(void **state) {
     box *b = *state;
     char other[REAL_PATH_SIZE];
@@ -462,6 +477,7 @@ int main(void) {
         TEST(a_file_of_garbage_is_made_anew),
         TEST(a_file_with_a_damaged_page_is_made_anew),
         TEST(a_damaged_page_stops_no_put),
+        TEST(a_verification_tells_of_a_damaged_page),
         TEST(a_file_of_another_store_is_made_anew),
         TEST(an_older_file_put_back_after_a_close_is_not_believed),
         TEST(an_older_file_put_back_after_a_kill_is_brought_up_to_date_or_made_anew),
