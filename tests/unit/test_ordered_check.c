@@ -1,6 +1,6 @@
 /* The check of the whole file of the ordered index: sound files of every kind pass, and what passes with damage in it
- * is no danger: it lists the right keys, in order, and takes changes. Each attempt on a damaged file is made in a child,
- * with a limit of time. */
+ * is no danger: it lists the right keys, in order, and takes changes. Each attempt on a damaged file is made in a
+ * child, with a limit of time. */
 #include "src/base/check.h"
 #include "src/base/codec.h"
 #include "tests/support/ordered_box.h"
