@@ -16,8 +16,6 @@
 #define HOLES_RATIO (1.0 / 128)          /* of a segment: what holes are punched for without being asked */
 #define PACE_BYTES ((uint64_t)256 << 10) /* between two looks at the clock and the callback */
 #define NAP_US_MAX 100000u
-#define REST_MAX 3.0
-#define REST_NS_MAX ((uint64_t)100000000)
 #define ROUNDS_FULL 3u
 #define SHRINK_EIGHTHS 6u /* of a shard of the index: what must be empty to be given back without being asked */
 #define SHRINK_EIGHTHS_FULL 1u
@@ -50,19 +48,12 @@ static int keep_to_rate(compaction *c, cairn_error *error) {
     return rc;
 }
 
-/* Of `worked`, how much as long again belongs to the others: the more the farther the bound is, all of it once where
- * writers begin to be slowed, nothing from there on. */
-static uint64_t rest_ns(const store_space *s, uint64_t worked) {
-    if (s->room < s->narrow) return 0;
-    double times = (double)s->room / (double)max_u64(s->narrow, 1);
-    return (uint64_t)((double)worked * (times < REST_MAX ? times * times : REST_MAX * REST_MAX));
-}
-
+/* Every second moment belongs to the others, as long as the bound is not near. */
 static void be_gentle(compaction *c) {
     uint64_t now = now_ns(c->store), worked = now - c->began_ns;
     store_space s = store_space_get(c->store);
     bool waited_for = !store_reserve_is_whole(c->store); /* by whoever wants to put something on a full disk */
-    if (!waited_for) os_nap_us(min_u64(rest_ns(&s, worked), REST_NS_MAX) / 1000);
+    if (!waited_for && s.room >= s.narrow) os_nap_us(min_u64(worked, 100000000u) / 1000);
     c->began_ns = now_ns(c->store);
 }
 
