@@ -161,6 +161,12 @@ static int by_key(const void *a, const void *b) {
     return key_compare(x->key, x->size, y->key, y->size);
 }
 
+static void release(overlay_batch *b) {
+    free(b->changes);
+    free(b->taken);
+    *b = (overlay_batch){0};
+}
+
 int overlay_take(overlay *o, overlay_batch *b) {
     *b = (overlay_batch){0};
     os_mutex_lock(&o->lock);
@@ -183,16 +189,8 @@ int overlay_take(overlay *o, overlay_batch *b) {
         qsort(b->changes, b->count, sizeof *b->changes, by_key);
         return CAIRN_OK;
     }
-    free(b->changes);
-    free(b->taken);
-    *b = (overlay_batch){0};
+    release(b);
     return CAIRN_NO_MEMORY;
-}
-
-static void release(overlay_batch *b) {
-    free(b->changes);
-    free(b->taken);
-    *b = (overlay_batch){0};
 }
 
 static bool has_to_be_kept(const key_change *c, uint64_t newest_open) {

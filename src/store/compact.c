@@ -200,6 +200,14 @@ static bool should_reclaim(const compaction *c, uint64_t waiting, uint64_t next_
     return os_dir_free_bytes(store->dir, &left) == 0 && left < 2 * target;
 }
 
+/* What is damaged is left alone, and the rest goes on. */
+static int go_on_after_damage(compaction *c, int rc, const cairn_error *error) {
+    if (rc != CAIRN_CORRUPT) return rc;
+    store_say(c->store, CAIRN_LOG_ERROR, "compaction leaves a segment alone: %s", error->message);
+    c->damaged = true;
+    return CAIRN_OK;
+}
+
 /* Empties victims until so much of them waits that it should be removed first: then the others are to be chosen anew,
  * because the list names what goes; c->left says so. Some that are damaged are left alone (c->damaged). */
 static int empty_some(compaction *c, victims *v, cairn_error *error) {
@@ -211,12 +219,7 @@ static int empty_some(compaction *c, victims *v, cairn_error *error) {
     while (rc == CAIRN_OK && from < v->count) {
         size_t first = from;
         if (from > 0 && should_reclaim(c, waiting, copy_bytes(v, from, unit_size(v, from, target)))) break;
-        rc = empty_next(c, v, &from, error);
-        if (rc == CAIRN_CORRUPT) {
-            store_say(c->store, CAIRN_LOG_ERROR, "compaction leaves a segment alone: %s", error->message);
-            c->damaged = true;
-            rc = CAIRN_OK;
-        }
+        rc = go_on_after_damage(c, empty_next(c, v, &from, error), error);
         for (size_t i = first; i < from; i++) {
             waiting += v->list[i].bytes;
         }
@@ -294,10 +297,7 @@ static int sieve(compaction *c, uint64_t *gained, cairn_error *error) {
     victims_release(&v);
     moved = c->result.bytes_moved - moved;
     *gained = freed - min_u64(freed, moved);
-    if (rc != CAIRN_CORRUPT) return rc;
-    store_say(c->store, CAIRN_LOG_ERROR, "compaction leaves a segment alone: %s", error->message);
-    c->damaged = true;
-    return CAIRN_OK;
+    return go_on_after_damage(c, rc, error);
 }
 
 static int sieve_all(compaction *c, cairn_error *error) {

@@ -41,7 +41,7 @@ static int push_key_at(cairn *store, location where, cairn_error *error) {
     return rc;
 }
 
-static void forget_replayed(store_ordered *o) {
+void store_ordered_forget_replayed(store_ordered *o) {
     free(o->replayed);
     o->replayed = NULL;
     o->replayed_count = o->replayed_capacity = 0;
@@ -56,7 +56,7 @@ static int push_replayed(cairn *store, cairn_error *error) {
         rc = push_key_at(store, o->replayed[o->replayed_count - 1].where, error);
         o->replayed_count -= rc == CAIRN_OK;
     }
-    if (rc == CAIRN_OK) forget_replayed(o);
+    if (rc == CAIRN_OK) store_ordered_forget_replayed(o);
     return rc;
 }
 
@@ -69,7 +69,7 @@ static int push_all(cairn *store, cairn_error *error) {
         if (rc == CAIRN_CORRUPT) rc = CAIRN_OK; /* it can be found by no key either */
     }
     listing_close(&all);
-    if (rc == CAIRN_OK) forget_replayed(&store->ordered);
+    if (rc == CAIRN_OK) store_ordered_forget_replayed(&store->ordered);
     return rc;
 }
 
@@ -112,13 +112,9 @@ static int absorb_batch(absorption *a, overlay_batch *b, uint64_t place) {
 static int absorb_all(absorption *a) {
     cairn *store = a->store;
     overlay_batch b;
-    a->of_file = true;
     int rc = push_replayed(store, &a->error);
-    a->of_file = false;
-    if (rc != CAIRN_OK) {
-        a->of_file = rc != CAIRN_NO_MEMORY;
-        return rc;
-    }
+    a->of_file = rc != CAIRN_OK; /* which then cannot be brought up to date */
+    if (rc != CAIRN_OK) return rc;
     uint64_t place = store_replay_start(store);
     /* Who has a place before it holds a stripe until the change is pushed. */
     hash_index_quiesce(store->index);

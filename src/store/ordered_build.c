@@ -3,8 +3,6 @@
 #include "src/store/listing.h"
 #include "src/store/store.h"
 
-#include <stdlib.h>
-#include <string.h>
 
 #define PROGRESS_KEYS 1024u
 #define SHRINK_BYTES ((uint64_t)1 << 20) /* a file below that is left as it is */
@@ -58,8 +56,7 @@ static int add_all(building *b, cairn_error *error) {
 /* Every change before the place is in the hash index, and so in the list, when the list's snapshot is open. */
 static int build(building *b, cairn_error *error) {
     cairn *store = b->store;
-    ordered_options options = {0};
-    memcpy(options.store_id, store->identity.store_id, sizeof options.store_id);
+    ordered_options options = store_ordered_options(store);
     uint64_t place = store_replay_start(store);
     int rc = listing_open(&b->all, store, NULL, error);
     if (rc == CAIRN_OK) rc = ordered_build_begin(&b->file, store->dir, &options, error);
@@ -78,8 +75,7 @@ static int build(building *b, cairn_error *error) {
 
 static void note_result(store_ordered *o, int rc, const cairn_error *why) {
     os_mutex_lock(&o->absorbing);
-    if (rc == CAIRN_OK) o->replayed_count = 0; /* the file has all of it */
-    if (rc == CAIRN_OK) atomic_store(&o->has_replayed, false);
+    if (rc == CAIRN_OK) store_ordered_forget_replayed(o); /* the file has all of it */
     atomic_store(&o->building, false);
     os_mutex_unlock(&o->absorbing);
     os_mutex_lock(&o->lock);
@@ -111,17 +107,20 @@ int store_ordered_build(cairn *store, const cairn_index_options *options, cairn_
     return run(&b, error);
 }
 
-bool store_ordered_upkeep(cairn *store) {
+int store_ordered_build_missing(cairn *store, bool in_background, cairn_error *error) {
     store_ordered *o = &store->ordered;
-    cairn_error error;
-    int rc = CAIRN_OK;
-    if (!store_ordered_is_on(store) || vlog_failed(store->log)) return true;
+    building b = {.store = store, .in_background = in_background};
     os_mutex_lock(&o->admin);
-    if (store_ordered_is_on(store) && (!store_ordered_has_file(o) || atomic_load(&o->doubted))) {
-        building b = {.store = store, .in_background = true};
-        rc = run(&b, &error);
-    }
+    bool wanted = store_ordered_is_on(store) && (!store_ordered_has_file(o) || atomic_load(&o->doubted));
+    int rc = wanted ? run(&b, error) : CAIRN_OK;
     os_mutex_unlock(&o->admin);
+    return rc;
+}
+
+bool store_ordered_upkeep(cairn *store) {
+    cairn_error error;
+    if (!store_ordered_is_on(store) || vlog_failed(store->log)) return true;
+    int rc = store_ordered_build_missing(store, true, &error);
     if (rc == CAIRN_OK && store_ordered_is_due(store)) rc = store_ordered_absorb(store, &error);
     if (rc == CAIRN_OK || rc == CAIRN_CANCELLED) return true;
     store_say(store, CAIRN_LOG_ERROR, "the ordered index: %s", error.message);

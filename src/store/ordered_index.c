@@ -35,7 +35,7 @@ void store_ordered_release(cairn *store) {
 
 /* ---- The file ---- */
 
-static ordered_options options_of(const cairn *store) {
+ordered_options store_ordered_options(const cairn *store) {
     ordered_options options = {.read_only = store->options.read_only};
     memcpy(options.store_id, store->identity.store_id, sizeof options.store_id);
     return options;
@@ -52,7 +52,7 @@ static void set_file(store_ordered *o, ordered *file) {
 }
 
 static int open_file(cairn *store, cairn_error *error) {
-    ordered_options options = options_of(store);
+    ordered_options options = store_ordered_options(store);
     ordered *file = NULL;
     int rc = ordered_open(&file, store->dir, &options, error);
     set_file(&store->ordered, rc == CAIRN_OK ? file : NULL);
@@ -109,8 +109,6 @@ bool store_ordered_has_file(store_ordered *o) {
     return has;
 }
 
-static bool has_thread(const cairn *store) { return !store->options.no_background && !store->options.read_only; }
-
 static void say_lost(const cairn *store, const cairn_error *why) {
     int level = why->code == CAIRN_NOT_FOUND ? CAIRN_LOG_INFO : CAIRN_LOG_WARNING; /* a backup has none yet */
     store_say(store, level, "the ordered index %s: %s", store->options.read_only ? "is not used" : "is built anew",
@@ -137,7 +135,7 @@ void store_ordered_lose(cairn *store, uint64_t generation, const cairn_error *wh
         refuse_file(store, why);
         os_mutex_lock(&o->lock);
         o->failure = (cairn_error){0};
-        o->in_background = has_thread(store);
+        o->in_background = store_has_threads(store);
         os_mutex_unlock(&o->lock);
     }
     end_replacing(o);
@@ -184,7 +182,7 @@ static int remove_leftovers(cairn *store, cairn_error *error) {
 
 static int make_empty(cairn *store, cairn_error *error) {
     ordered_build *build;
-    ordered_options options = options_of(store);
+    ordered_options options = store_ordered_options(store);
     int rc = ordered_build_begin(&build, store->dir, &options, error);
     return rc == CAIRN_OK ? ordered_build_finish(build, store_replay_start(store), error) : rc;
 }
@@ -246,7 +244,7 @@ int store_ordered_open(cairn *store, bool created, cairn_error *error) {
         return rc;
     }
     if (rc != CAIRN_OK) refuse_file(store, &why);
-    o->in_background = o->file == NULL && has_thread(store);
+    o->in_background = o->file == NULL && store_has_threads(store);
     atomic_store(&o->has_replayed, o->replayed_count > 0 || (o->file == NULL && store->options.read_only));
     atomic_store(&o->is_loose, !created);
     atomic_store(&o->on, true);
@@ -282,15 +280,6 @@ static int unsupported(cairn *store, cairn_error *error) {
         "'cairn index add STORE', makes one");
 }
 
-static int build_here(cairn *store, cairn_error *error) {
-    store_ordered *o = &store->ordered;
-    os_mutex_lock(&o->admin);
-    bool is_there = store_ordered_has_file(o) && !atomic_load(&o->doubted);
-    int rc = is_there || !store_ordered_is_on(store) ? CAIRN_OK : store_ordered_build(store, NULL, error);
-    os_mutex_unlock(&o->admin);
-    return rc;
-}
-
 int store_ordered_wait(cairn *store, uint64_t *since, cairn_error *error) {
     store_ordered *o = &store->ordered;
     for (;;) {
@@ -306,19 +295,12 @@ int store_ordered_wait(cairn *store, uint64_t *since, cairn_error *error) {
         *since = o->since;
         os_mutex_unlock(&o->lock);
         if (is_there || failed) return rc;
-        rc = build_here(store, error);
+        rc = store_ordered_build_missing(store, false, error);
         if (rc != CAIRN_OK) return rc;
     }
 }
 
 /* ---- Adding and dropping: the identity says whether there is one ---- */
-
-static int check_call(cairn *store, const cairn_index_options *from, cairn_index_options *to, cairn_error *error) {
-    int rc = store_check_write(store, error);
-    if (rc == CAIRN_OK) rc = store_copy_options(to, sizeof *to, from, error);
-    if (rc != CAIRN_OK || ordered_is_built_in()) return rc;
-    return status_set(error, CAIRN_UNSUPPORTED, "this library is built without the ordered index");
-}
 
 static bool has_index(const cairn *store) { return (store->identity.flags & IDENTITY_ORDERED) != 0; }
 
@@ -343,8 +325,7 @@ static void turn_off(cairn *store) {
     os_mutex_unlock(&o->lock);
     end_replacing(o);
     os_mutex_lock(&o->absorbing); /* who catches up has pushed what it had, or finds nothing */
-    o->replayed_count = 0;
-    atomic_store(&o->has_replayed, false);
+    store_ordered_forget_replayed(o);
     overlay_clear(o->changes);
     os_mutex_unlock(&o->absorbing);
 }
@@ -369,18 +350,9 @@ static int add(cairn *store, const cairn_index_options *options, cairn_error *er
     return rc;
 }
 
-int cairn_index_add(cairn *store, const cairn_index_options *options, cairn_error *error) {
-    cairn_index_options o;
-    int rc = check_call(store, options, &o, error);
-    if (rc != CAIRN_OK) return rc;
-    os_mutex_lock(&store->ordered.admin);
-    rc = add(store, &o, error);
-    os_mutex_unlock(&store->ordered.admin);
-    return rc;
-}
-
 /* In this order: files that nothing speaks of are removed by the next open. */
-static int drop(cairn *store, cairn_error *error) {
+static int drop(cairn *store, const cairn_index_options *options, cairn_error *error) {
+    (void)options;
     if (!has_index(store)) return status_set(error, CAIRN_NOT_FOUND, "the store has no ordered index");
     int rc = store_flag(store, false, error);
     if (rc != CAIRN_OK) return rc;
@@ -388,24 +360,30 @@ static int drop(cairn *store, cairn_error *error) {
     return ordered_drop(store->dir, error);
 }
 
-int cairn_index_drop(cairn *store, cairn_error *error) {
+static int rebuild(cairn *store, const cairn_index_options *options, cairn_error *error) {
+    if (has_index(store) && store_ordered_is_on(store)) return store_ordered_build(store, options, error);
+    return status_set(error, CAIRN_NOT_FOUND, "the store has no ordered index");
+}
+
+static int call(cairn *store, const cairn_index_options *options,
+                int (*act)(cairn *store, const cairn_index_options *options, cairn_error *error), cairn_error *error) {
     cairn_index_options o;
-    int rc = check_call(store, NULL, &o, error);
+    int rc = store_check_write(store, error);
+    if (rc == CAIRN_OK) rc = store_copy_options(&o, sizeof o, options, error);
     if (rc != CAIRN_OK) return rc;
+    if (!ordered_is_built_in()) {
+        return status_set(error, CAIRN_UNSUPPORTED, "this library is built without the ordered index");
+    }
     os_mutex_lock(&store->ordered.admin);
-    rc = drop(store, error);
+    rc = act(store, &o, error);
     os_mutex_unlock(&store->ordered.admin);
     return rc;
 }
 
+int cairn_index_add(cairn *store, const cairn_index_options *options, cairn_error *error) {
+    return call(store, options, add, error);
+}
+int cairn_index_drop(cairn *store, cairn_error *error) { return call(store, NULL, drop, error); }
 int cairn_index_rebuild(cairn *store, const cairn_index_options *options, cairn_error *error) {
-    cairn_index_options o;
-    int rc = check_call(store, options, &o, error);
-    if (rc != CAIRN_OK) return rc;
-    os_mutex_lock(&store->ordered.admin);
-    rc = has_index(store) && store_ordered_is_on(store)
-             ? store_ordered_build(store, &o, error)
-             : status_set(error, CAIRN_NOT_FOUND, "the store has no ordered index");
-    os_mutex_unlock(&store->ordered.admin);
-    return rc;
+    return call(store, options, rebuild, error);
 }

@@ -63,6 +63,7 @@ typedef struct store_ordered {
 } store_ordered;
 
 bool store_ordered_is_on(const cairn *store);
+ordered_options store_ordered_options(const cairn *store); /* of its file */
 
 /* ---- ordered_index.c: whether there is one, and its file ---- */
 
@@ -86,7 +87,7 @@ int store_ordered_wait(cairn *store, uint64_t *since, cairn_error *error);
 void store_ordered_lose(cairn *store, uint64_t generation, const cairn_error *why);
 bool store_ordered_give_room(cairn *store); /* the disk is full: whether there was a file, which went */
 void store_ordered_doubt(cairn *store);     /* any thread, also with stripes held */
-/* Puts what `build` made, or with NULL the old file once more, in the place of the file. */
+/* Puts what `build` made in the place of the file; after a failure the old one is there, if there was one. */
 int store_ordered_replace(cairn *store, ordered_build *build, uint64_t place, cairn_error *error);
 
 /* ---- ordered_absorb.c ---- */
@@ -100,11 +101,14 @@ int store_ordered_absorb(cairn *store, cairn_error *error);
 bool store_ordered_is_due(const cairn *store);
 /* The keys of what was replayed are in the overlay. */
 int store_ordered_catch_up(cairn *store, cairn_error *error);
+void store_ordered_forget_replayed(store_ordered *o); /* absorbing held */
 
 /* ---- ordered_build.c ---- */
 
 /* admin held. `options` may be NULL. */
 int store_ordered_build(cairn *store, const cairn_index_options *options, cairn_error *error);
+/* Builds it where it is missing or doubted. in_background: until the store closes. */
+int store_ordered_build_missing(cairn *store, bool in_background, cairn_error *error);
 /* What is due in the background: absorbs, builds. false: a build failed and should be tried again later. */
 bool store_ordered_upkeep(cairn *store);
 /* A full compaction: the file gets as small as it can. */

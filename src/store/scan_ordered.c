@@ -249,14 +249,14 @@ static int next_candidate(ordered_scan *s, candidate *c, cairn_error *error) {
 
 /* ---- Whether the moment has it ---- */
 
-/* 1: yes; 0: no; negative: a code. */
-static int look_up(const ordered_scan *s, const candidate *c, cairn_error *error) {
+/* Whether one of these records is the key's, and had not expired. 1: yes; 0: no; negative: a code. Inside the epoch. */
+static int look_among(const ordered_scan *s, const location *list, size_t count, const candidate *c,
+                      cairn_error *error) {
     store_found found;
-    epoch_guard guard = epoch_enter(s->store->readers);
-    int rc = store_snapshot_find(s->store, s->moment, c->bytes, c->size, &found, error);
+    int rc = store_find_among(s->store, list, count, s->moment.now_ms, c->bytes, c->size, &found, error);
+    int there = rc != CAIRN_OK ? rc : found.where != LOCATION_NONE && !found.expired;
     store_found_release(&found);
-    epoch_exit(s->store->readers, guard);
-    return rc == CAIRN_OK ? 1 : rc == CAIRN_NOT_FOUND ? 0 : rc;
+    return there;
 }
 
 static bool any_expires(const location *list, size_t count) {
@@ -266,19 +266,30 @@ static bool any_expires(const location *list, size_t count) {
     return false;
 }
 
-/* Where nothing has changed under the hash since, file and overlay say it. */
-static int was_there(ordered_scan *s, const candidate *c, cairn_error *error) {
+/* Where nothing has changed under the hash since, file and overlay say it. Likewise; inside the epoch. */
+static int look_up(const ordered_scan *s, const candidate *c, cairn_error *error) {
     location few[STORE_CANDIDATES_FEW], *more;
     size_t count;
     bool saved;
-    if (!s->may_expire && !side_table_serves(s->store->side, s->moment.number)) return !c->erased;
     uint64_t hash = store_hash(s->store, c->bytes, c->size).index;
-    int rc = store_snapshot_candidates(s->store, s->moment, hash, few, &more, &count, &saved);
-    if (rc != CAIRN_OK) return status_set(error, rc, "no memory for a look-up");
-    bool expires = any_expires(more != NULL ? more : few, count);
+    int there = store_snapshot_candidates(s->store, s->moment, hash, few, &more, &count, &saved);
+    if (there != CAIRN_OK) return status_set(error, there, "no memory for a look-up");
+    const location *list = more != NULL ? more : few;
+    if (count == 0 || (!saved && c->erased)) {
+        there = 0;
+    } else {
+        there = saved || any_expires(list, count) ? look_among(s, list, count, c, error) : 1;
+    }
     free(more);
-    if (count == 0 || (!saved && c->erased)) return 0;
-    return saved || expires ? look_up(s, c, error) : 1;
+    return there;
+}
+
+static int was_there(const ordered_scan *s, const candidate *c, cairn_error *error) {
+    if (!s->may_expire && !side_table_serves(s->store->side, s->moment.number)) return !c->erased;
+    epoch_guard guard = epoch_enter(s->store->readers);
+    int there = look_up(s, c, error);
+    epoch_exit(s->store->readers, guard);
+    return there;
 }
 
 static bool is_wanted(const ordered_scan *s, const void *bytes, size_t size) {

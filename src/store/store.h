@@ -166,6 +166,11 @@ int store_copy_options(void *to, size_t size, const void *from, cairn_error *err
 int store_copy_result(void *to, const void *from, size_t size, cairn_error *error);
 void store_say(const cairn *store, int level, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* It does by itself what is due (upkeep.c). */
+static inline bool store_has_threads(const cairn *store) {
+    return !store->options.no_background && !store->options.read_only;
+}
+
 /* What every read begins with: waits while a batch becomes visible, and enters the epoch. */
 static inline epoch_guard store_enter(cairn *store) {
     hash_index_reader_wait(store->index);

@@ -238,7 +238,7 @@ void store_upkeep_note(cairn *store, uint64_t bytes) {
 
 void store_upkeep_unpinned(cairn *store) {
     store_upkeep *u = &store->upkeep;
-    if (store->options.no_background || store->options.read_only || !store_space_is_over(store)) return;
+    if (!store_has_threads(store) || !store_space_is_over(store)) return;
     if (atomic_exchange(&u->compact_signalled, true)) return;
     wake(u, false, false, true);
 }
@@ -259,7 +259,7 @@ static void stop_threads(store_upkeep *u, size_t started) {
 
 int store_upkeep_start(cairn *store, cairn_error *error) {
     store_upkeep *u = &store->upkeep;
-    if (store->options.no_background || store->options.read_only) return CAIRN_OK;
+    if (!store_has_threads(store)) return CAIRN_OK;
     void *(*const run[UPKEEP_THREADS])(void *) = {run_flusher, run_keeper, run_compactor, run_orderer};
     int rc = 0;
     size_t started = 0;
