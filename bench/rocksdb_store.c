@@ -1,6 +1,8 @@
-#include "bench/rocksdb_options.h"
+#include "bench/rocksdb_store.h"
 
 #include "bench/bench_common.h"
+
+#include <stdlib.h>
 
 /* Of blob files the oldest share that a compaction empties, and the share of garbage in these that starts one. A
  * smaller share takes more space, also with a smaller start. */
@@ -12,7 +14,7 @@ void must_rocksdb(char *failure, const char *what) {
     if (failure != NULL) die(what, failure);
 }
 
-rocksdb_options_t *rocksdb_blob_options(size_t block_cache_bytes) {
+static rocksdb_options_t *blob_options(size_t block_cache_bytes) {
     rocksdb_options_t *o = rocksdb_options_create();
     rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
     rocksdb_cache_t *cache = rocksdb_cache_create_lru(block_cache_bytes);
@@ -29,4 +31,31 @@ rocksdb_options_t *rocksdb_blob_options(size_t block_cache_bytes) {
     rocksdb_cache_destroy(cache); /* the options hold both */
     rocksdb_block_based_options_destroy(table);
     return o;
+}
+
+rocks *rocks_new(const char *path, size_t block_cache_bytes) {
+    char *failure = NULL;
+    rocks *r = allocate(sizeof *r);
+    *r = (rocks){.options = blob_options(block_cache_bytes),
+                 .write = rocksdb_writeoptions_create(),
+                 .read = rocksdb_readoptions_create()};
+    r->db = rocksdb_open(r->options, path, &failure);
+    must_rocksdb(failure, "RocksDB, open");
+    return r;
+}
+
+void rocks_put(void *store, const char *key, size_t key_size, const void *value, size_t value_size) {
+    char *failure = NULL;
+    rocks *r = store;
+    rocksdb_put(r->db, r->write, key, key_size, value, value_size, &failure);
+    must_rocksdb(failure, "RocksDB, put");
+}
+
+void rocks_close(void *store) {
+    rocks *r = store;
+    rocksdb_close(r->db);
+    rocksdb_readoptions_destroy(r->read);
+    rocksdb_writeoptions_destroy(r->write);
+    rocksdb_options_destroy(r->options);
+    free(r);
 }

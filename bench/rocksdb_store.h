@@ -1,12 +1,22 @@
-/* How RocksDB is set in every program that runs it: values in blob files, which is what it has for large values. The
- * write-ahead log is on and not synced, like cairn's; nothing is compressed. */
-#ifndef CAIRN_BENCH_ROCKSDB_OPTIONS_H
-#define CAIRN_BENCH_ROCKSDB_OPTIONS_H
+/* RocksDB as every program here runs it: values in blob files, which is what it has for large values. The write-ahead
+ * log is on and not synced, like cairn's; nothing is compressed. A call that fails ends the program. */
+#ifndef CAIRN_BENCH_ROCKSDB_STORE_H
+#define CAIRN_BENCH_ROCKSDB_STORE_H
 
 #include <rocksdb/c.h>
 #include <stddef.h>
 
-rocksdb_options_t *rocksdb_blob_options(size_t block_cache_bytes); /* for rocksdb_options_destroy */
+typedef struct rocks {
+    rocksdb_t *db;
+    rocksdb_options_t *options;
+    rocksdb_writeoptions_t *write;
+    rocksdb_readoptions_t *read;
+} rocks;
+
+rocks *rocks_new(const char *path, size_t block_cache_bytes);
+/* `store` is one of those; for tables of engines. */
+void rocks_put(void *store, const char *key, size_t key_size, const void *value, size_t value_size);
+void rocks_close(void *store);
 
 void must_rocksdb(char *failure, const char *what); /* ends the program unless it is NULL */
 

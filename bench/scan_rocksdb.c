@@ -2,10 +2,9 @@
  * blob files have the page cache too. What lies between the bounds is told to the iterator, and long walks read ahead.
  */
 #include "bench/bench_common.h"
-#include "bench/rocksdb_options.h"
+#include "bench/rocksdb_store.h"
 #include "bench/scan_engine.h"
 
-#include <stdlib.h>
 #include <unistd.h>
 
 #define BLOCK_CACHE_BYTES ((size_t)2 << 30)
@@ -13,27 +12,7 @@
 #define POLL_US 50000
 #define QUIET_POLLS 5
 
-typedef struct rocks {
-    rocksdb_t *db;
-    rocksdb_options_t *options;
-    rocksdb_writeoptions_t *write;
-} rocks;
-
-static void *rocks_open(const char *path) {
-    char *failure = NULL;
-    rocks *r = allocate(sizeof *r);
-    *r = (rocks){.options = rocksdb_blob_options(BLOCK_CACHE_BYTES), .write = rocksdb_writeoptions_create()};
-    r->db = rocksdb_open(r->options, path, &failure);
-    must_rocksdb(failure, "RocksDB, open");
-    return r;
-}
-
-static void rocks_put(void *store, const char *key, size_t key_size, const void *value, size_t value_size) {
-    char *failure = NULL;
-    rocks *r = store;
-    rocksdb_put(r->db, r->write, key, key_size, value, value_size, &failure);
-    must_rocksdb(failure, "RocksDB, put");
-}
+static void *rocks_open(const char *path) { return rocks_new(path, BLOCK_CACHE_BYTES); }
 
 static bool is_at_work(rocks *r) {
     static const char *const properties[] = {"rocksdb.num-running-compactions", "rocksdb.compaction-pending",
@@ -96,14 +75,6 @@ static void rocks_scan(void *store, const scan_query *q, scan_sum *sum) {
     must_rocksdb(failure, "RocksDB, walk");
     rocksdb_iter_destroy(at);
     rocksdb_readoptions_destroy(options);
-}
-
-static void rocks_close(void *store) {
-    rocks *r = store;
-    rocksdb_close(r->db);
-    rocksdb_writeoptions_destroy(r->write);
-    rocksdb_options_destroy(r->options);
-    free(r);
 }
 
 const scan_engine scan_rocksdb = {.name = "rocksdb",
