@@ -41,6 +41,22 @@ exits() {
     fi
 }
 
+# interrupts SIGNAL ARG...: runs cairn with ARGs and sends the signal at the first sign of progress. $got: its exit code.
+interrupts() {
+    local signal=$1 pid
+    shift
+    [ -p "$dir/progress" ] || mkfifo "$dir/progress"
+    timeout 60 "$cairn" "$@" --progress=always >"$out" 2>"$dir/progress" &
+    pid=$!
+    exec 8<"$dir/progress"
+    read -r -n 1 -u 8
+    kill -"$signal" "$pid"
+    cat <&8 >"$err"
+    exec 8<&-
+    got=0
+    wait "$pid" || got=$?
+}
+
 # prints TEXT: standard output was exactly what printf makes of TEXT.
 prints() {
     # shellcheck disable=SC2059

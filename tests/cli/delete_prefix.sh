@@ -86,21 +86,11 @@ exits 0 get "$dir/plain" a
 mkdir "$dir/tree" && (cd "$dir/tree" && seq 20000 | split -l 1 -a 5 - f)
 exits 0 init "$dir/many"
 exits 0 put-tree -q "$dir/many" "$dir/tree"
-mkfifo "$dir/fifo"
 for signal in INT TERM; do
-    got=0
     for _ in {1..10}; do
         rm -rf "$dir/copy"
         cp -r "$dir/many" "$dir/copy"
-        timeout 60 "$cairn" delete "$dir/copy" --prefix f --json --progress=always >"$out" 2>"$dir/fifo" &
-        pid=$!
-        exec 8<"$dir/fifo"
-        read -r -n 1 -u 8
-        kill -"$signal" "$pid"
-        cat <&8 >"$err"
-        exec 8<&-
-        got=0
-        wait "$pid" || got=$?
+        interrupts "$signal" delete "$dir/copy" --prefix f --json
         [ "$got" = 0 ] || break
     done
     [ "$got" = 130 ] || fail "SIG$signal to delete --prefix gives exit $got"

@@ -144,19 +144,9 @@ done
 exits 0 put-tree -q "$store" "$dir/tree"
 exits 0 scan "$store"
 sort "$out" >"$dir/keys"
-mkfifo "$dir/fifo"
 for signal in INT TERM; do
-    got=0
     for _ in {1..10}; do
-        timeout 60 "$cairn" index add "$store" --progress=always >"$out" 2>"$dir/fifo" &
-        pid=$!
-        exec 8<"$dir/fifo"
-        read -r -n 1 -u 8
-        kill -"$signal" "$pid"
-        cat <&8 >"$err"
-        exec 8<&-
-        got=0
-        wait "$pid" || got=$?
+        interrupts "$signal" index add "$store"
         [ "$got" = 0 ] || break
         exits 0 index drop "$store"
     done
