@@ -190,7 +190,8 @@ static bool step(place *p, model_run *r) {
 
 /* ---- One caller ---- */
 
-static void run_chunk(const setting *s, uint64_t seed, uint64_t operations) {
+static void run_chunk(const void *of_setting, uint64_t seed, uint64_t operations) {
+    const setting *s = of_setting;
     place p;
     model_run r;
     place_make(&p, s, seed);
@@ -209,14 +210,7 @@ static void run_chunk(const setting *s, uint64_t seed, uint64_t operations) {
 
 static void the_store_agrees_with_the_model(void **state) {
     const setting *s = *state;
-    uint64_t left = rung_choose(s->operations, s->operations / 10, s->operations * 100), seed = 1;
-    bool one = rung_seed(&seed);
-    print_message("%s: seeds from %llu\n", s->name, (unsigned long long)seed);
-    while (left > 0) {
-        uint64_t operations = min_u64(left, CHUNK);
-        run_chunk(s, seed++, operations);
-        left = one ? 0 : left - operations;
-    }
+    rung_run_chunks(s->name, s->operations, CHUNK, run_chunk, s);
 }
 
 /* ---- Several ---- */

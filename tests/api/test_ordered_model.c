@@ -64,14 +64,6 @@ static uint64_t clock_of_the_test(os *self) {
     (void)self;
     return atomic_load(&clock_now_ms);
 }
-static int sync_no_file(os_file *file) {
-    (void)file;
-    return 0;
-}
-static int sync_no_dir(os_dir *dir) {
-    (void)dir;
-    return 0;
-}
 
 static uint64_t secrets; /* the same for a seed, hash functions and so collisions among them */
 
@@ -84,10 +76,9 @@ static int random_of_the_test(os *self, void *buf, size_t size) {
 
 static os *system_of_the_test(void) {
     static os table;
-    table = os_posix_with(&(os){.clock_ms = clock_of_the_test,
-                                .random = random_of_the_test,
-                                .file_sync = sync_no_file,
-                                .dir_sync = sync_no_dir});
+    table = *os_without_syncs();
+    table.clock_ms = clock_of_the_test;
+    table.random = random_of_the_test;
     return &table;
 }
 
@@ -527,7 +518,8 @@ static void end(run *r) {
     real_folder_remove(r->older);
 }
 
-static void run_chunk(const setting *s, uint64_t seed, uint64_t count) {
+static void run_chunk(const void *of_setting, uint64_t seed, uint64_t count) {
+    const setting *s = of_setting;
     run r;
     found = (finding){0};
     begin(&r, s, seed);
@@ -546,14 +538,7 @@ static void run_chunk(const setting *s, uint64_t seed, uint64_t count) {
 
 static void ordered_scans_agree_with_a_sorted_map(void **state) {
     const setting *s = *state;
-    uint64_t left = rung_choose(s->operations, s->operations / 10, s->operations * 100), seed = 1;
-    bool one = rung_seed(&seed);
-    print_message("%s: seeds from %llu\n", s->name, (unsigned long long)seed);
-    while (left > 0) {
-        uint64_t operations_now = min_u64(left, CHUNK);
-        run_chunk(s, seed++, operations_now);
-        left = one ? 0 : left - operations_now;
-    }
+    rung_run_chunks(s->name, s->operations, CHUNK, run_chunk, s);
 }
 
 int main(void) {

@@ -19,9 +19,6 @@
 #define VALUE_BYTES ((size_t)9000)
 #define TOLD_MAX ((uint64_t)16 << 20)
 
-#define SCAN(...)                                                                                                      \
-    &(cairn_scan_options) { .struct_size = sizeof(cairn_scan_options), __VA_ARGS__ }
-
 static _Atomic uint64_t now_ns, step_ns; /* each look at the clock takes a step */
 static _Atomic uint64_t hints, hint_bytes;
 

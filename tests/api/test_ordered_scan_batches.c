@@ -16,9 +16,6 @@
 #define KEYS 3000u /* batches of 16, 32, 64 and so on up to 1,024 */
 #define KEY_BYTES 16
 
-#define SCAN(...)                                                                                                      \
-    &(cairn_scan_options) { .struct_size = sizeof(cairn_scan_options), __VA_ARGS__ }
-
 static size_t size_of(unsigned i) { return i % 50; }
 
 static const char *key_of(unsigned i, char text[KEY_BYTES]) {

@@ -2,8 +2,12 @@
 
 #include "src/base/check.h"
 
+#include <setjmp.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1
@@ -34,6 +38,18 @@ bool rung_seed(uint64_t *seed) {
     if (text == NULL || text[0] == '\0') return false;
     *seed = strtoull(text, NULL, 0);
     return true;
+}
+
+void rung_run_chunks(const char *name, uint64_t operations, uint64_t chunk,
+                     void (*run)(const void *setting, uint64_t seed, uint64_t operations), const void *setting) {
+    uint64_t left = rung_choose(operations, operations / 10, operations * 100), seed = 1;
+    bool one = rung_seed(&seed);
+    print_message("%s: seeds from %llu\n", name, (unsigned long long)seed);
+    while (left > 0) {
+        uint64_t count = min_u64(left, chunk);
+        run(setting, seed++, count);
+        left = one ? 0 : left - count;
+    }
 }
 
 const uint8_t *random_pool(void) {

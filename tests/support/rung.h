@@ -11,6 +11,10 @@ bool rung_is_full(void);
 /* Sanitized builds are ten to seventy times slower and look for something else, so their quick rung is shorter. */
 uint64_t rung_choose(uint64_t quick, uint64_t sanitized, uint64_t full);
 bool rung_seed(uint64_t *seed); /* true when CAIRN_SEED is set */
+/* So many operations (a tenth of them where it is sanitized, a hundred times as many in the full rung) in chunks, each
+ * with a seed of its own, from 1 on; with CAIRN_SEED the chunk of that seed only. `setting` is handed on. */
+void rung_run_chunks(const char *name, uint64_t operations, uint64_t chunk,
+                     void (*run)(const void *setting, uint64_t seed, uint64_t operations), const void *setting);
 
 /* splitmix64 */
 static inline uint64_t random_next(uint64_t *state) {

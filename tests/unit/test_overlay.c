@@ -87,6 +87,16 @@ static void expect_keys(overlay *o, const char *expected) {
     expect_between(o, at(NULL, false), at(NULL, false), false, expected);
 }
 
+static void expect_absorbed(overlay *o, uint64_t newest_open, uint64_t last_given, const char *expected) {
+    absorb(o, newest_open, last_given);
+    expect_keys(o, expected);
+}
+
+static void expect_swept(overlay *o, uint64_t oldest_open, const char *expected) {
+    overlay_sweep(o, oldest_open);
+    expect_keys(o, expected);
+}
+
 /* ---- Order ---- */
 
 static void keys_are_in_order_whenever_they_came(void **state) {
@@ -236,8 +246,7 @@ static void a_page_stays_as_it_was_when_the_overlay_changes(void **state) {
     goes(o, "b", 0);
     assert_int_equal(overlay_list(o, &none, &none, false, &page), CAIRN_OK);
     goes(o, "a", 0);
-    absorb(o, 0, 0);
-    expect_keys(o, "");
+    expect_absorbed(o, 0, 0, "");
     write_page(&page, text, sizeof text);
     assert_string_equal(text, "+a -b");
     assert_int_equal(overlay_list(o, &none, &none, false, &page), CAIRN_OK);
@@ -319,35 +328,27 @@ static void nothing_is_kept_while_no_snapshot_is_open(void **state) {
     overlay *o = *state;
     comes(o, "came", 3); /* there was one then */
     goes(o, "went", 3);
-    absorb(o, 0, 9);
-    expect_keys(o, "");
+    expect_absorbed(o, 0, 9, "");
 }
 
 static void a_key_that_went_is_kept_until_every_snapshot_closed_that_was_open(void **state) {
     overlay *o = *state;
     goes(o, "went", 5);
-    absorb(o, 5, 7);
-    expect_keys(o, "-went");
+    expect_absorbed(o, 5, 7, "-went");
     overlay_sweep(o, 5);
-    overlay_sweep(o, 7); /* 7 was open, or closed before: it may have been */
-    expect_keys(o, "-went");
-    overlay_sweep(o, 8);
-    expect_keys(o, "");
+    expect_swept(o, 7, "-went"); /* 7 was open, or closed before: it may have been */
+    expect_swept(o, 8, "");
 }
 
 static void a_key_that_came_is_kept_only_when_a_snapshot_was_opened_since(void **state) {
     overlay *o = *state;
     comes(o, "before 6", 5);
     comes(o, "after 6", 6);
-    absorb(o, 6, 6);
-    expect_keys(o, "+before 6");
-    overlay_sweep(o, 7);
-    expect_keys(o, "");
+    expect_absorbed(o, 6, 6, "+before 6");
+    expect_swept(o, 7, "");
     comes(o, "with none open", 0);
-    absorb(o, 7, 7);
-    expect_keys(o, "+with none open");
-    overlay_sweep(o, UINT64_MAX);
-    expect_keys(o, "");
+    expect_absorbed(o, 7, 7, "+with none open");
+    expect_swept(o, UINT64_MAX, "");
 }
 
 /* Of 7, which has read the file without the key and looks here after the absorption. */
@@ -356,17 +357,14 @@ static void a_key_that_came_went_and_came_is_kept_for_who_saw_it_come_first(void
     comes(o, "k", 0);
     goes(o, "k", 7);
     comes(o, "k", 7);
-    absorb(o, 7, 7);
-    expect_keys(o, "+k");
-    overlay_sweep(o, 8);
-    expect_keys(o, "");
+    expect_absorbed(o, 7, 7, "+k");
+    expect_swept(o, 8, "");
     comes(o, "k", 0);
     expect_keys(o, "+k"); /* in whatever steps they are brought into order */
     goes(o, "k", 9);
     expect_keys(o, "-k");
     comes(o, "k", 9);
-    absorb(o, 9, 9);
-    expect_keys(o, "+k");
+    expect_absorbed(o, 9, 9, "+k");
 }
 
 /* Of 7, which saw it before it went. A file that was built while it was gone lacks it. */
@@ -374,10 +372,8 @@ static void a_key_that_went_and_came_is_kept_for_who_saw_it_go(void **state) {
     overlay *o = *state;
     goes(o, "k", 7);
     comes(o, "k", 7);
-    absorb(o, 7, 7);
-    expect_keys(o, "+k");
-    overlay_sweep(o, 8);
-    expect_keys(o, "");
+    expect_absorbed(o, 7, 7, "+k");
+    expect_swept(o, 8, "");
 }
 
 static void a_key_kept_as_gone_that_comes_again_is_kept_once_more(void **state) {
@@ -386,13 +382,10 @@ static void a_key_kept_as_gone_that_comes_again_is_kept_once_more(void **state) 
     absorb(o, 5, 5);
     comes(o, "k", 5);
     expect_keys(o, "+k");
-    overlay_sweep(o, UINT64_MAX); /* pending: no snapshot's business */
-    expect_keys(o, "+k");
+    expect_swept(o, UINT64_MAX, "+k"); /* pending: no snapshot's business */
     absorb(o, 6, 6);
-    overlay_sweep(o, 6);
-    expect_keys(o, "+k");
-    overlay_sweep(o, 7);
-    expect_keys(o, "");
+    expect_swept(o, 6, "+k");
+    expect_swept(o, 7, "");
 }
 
 static void a_change_made_while_taken_or_given_back_is_kept_with_what_was_absorbed(void **state) {
@@ -405,10 +398,8 @@ static void a_change_made_while_taken_or_given_back_is_kept_with_what_was_absorb
     comes(o, "given back", 6);
     b = taken(o);
     overlay_give_back(o, &b);
-    absorb(o, 6, 6);
-    expect_keys(o, "+changed +given back");
-    overlay_sweep(o, 7);
-    expect_keys(o, "");
+    expect_absorbed(o, 6, 6, "+changed +given back");
+    expect_swept(o, 7, "");
 }
 
 static void sweeping_takes_what_is_old_enough_only(void **state) {
@@ -420,12 +411,9 @@ static void sweeping_takes_what_is_old_enough_only(void **state) {
     goes(o, "c", 2);
     absorb(o, 2, 4);
     goes(o, "pending", 4);
-    overlay_sweep(o, 2);
-    expect_keys(o, "-b -c -pending");
-    overlay_sweep(o, 4);
-    expect_keys(o, "-c -pending");
-    overlay_sweep(o, UINT64_MAX);
-    expect_keys(o, "-pending");
+    expect_swept(o, 2, "-b -c -pending");
+    expect_swept(o, 4, "-c -pending");
+    expect_swept(o, UINT64_MAX, "-pending");
 }
 
 static void clearing_drops_what_was_pushed_pending_and_kept(void **state) {
@@ -441,8 +429,7 @@ static void clearing_drops_what_was_pushed_pending_and_kept(void **state) {
     comes(o, "new", 1);
     expect_keys(o, "+new");
     overlay_sweep(o, UINT64_MAX);
-    absorb(o, 0, 1);
-    expect_keys(o, "");
+    expect_absorbed(o, 0, 1, "");
 }
 
 /* ---- Against a plain model ---- */
