@@ -3,7 +3,6 @@
 #include "src/store/listing.h"
 #include "src/store/store.h"
 
-
 #define PROGRESS_KEYS 1024u
 #define SHRINK_BYTES ((uint64_t)1 << 20) /* a file below that is left as it is */
 
