@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -120,31 +119,16 @@ static void what_dies_in_short_runs_goes_by_moving_what_lives_between(void **sta
 /* Small values between large ones: the dead ones are given back by moving the small ones that live, and no large one.
  */
 static void small_garbage_between_large_values_goes_without_a_copy_of_these(void **state) {
-    enum { LARGE = 20, SMALL = 6, SMALL_BYTES = 4096 };
     sim_box *b = *state;
-    char key[32];
-    for (unsigned i = 0; i < LARGE * SMALL; i++) {
-        if (i % SMALL == 0) put_bulk(b, "large", i / SMALL, i / SMALL + 1);
-        (void)snprintf(key, sizeof key, "small%u", i);
-        put_text(b->store, key, random_pool() + i, SMALL_BYTES);
-    }
-    for (unsigned i = 0; i < LARGE * SMALL; i++) {
-        (void)snprintf(key, sizeof key, "small%u", i);
-        if (i % 4 != 0) assert_int_equal(cairn_delete(b->store, key, strlen(key), NULL, NULL), CAIRN_OK);
-    }
-    cairn_compact_options o = {.struct_size = sizeof o, .min_garbage_ratio = 0.06};
+    put_mixed(b);
+    cairn_compact_options o = {.struct_size = sizeof o, .min_garbage_ratio = MIXED_RATIO};
     cairn_compact_result r = {.struct_size = sizeof r};
     assert_int_equal(cairn_compact(b->store, &o, &r, NULL), CAIRN_OK);
-    assert_in_range(r.bytes_moved, LARGE * SMALL / 8 * SMALL_BYTES, BULK_BYTES * LARGE / 4);
-    assert_true(r.bytes_freed >= LARGE * SMALL / 2 * SMALL_BYTES);
+    assert_in_range(r.bytes_moved, MIXED_SMALL / 8 * MIXED_SMALL_BYTES, BULK_BYTES * MIXED_LARGE / 4);
+    assert_true(r.bytes_freed >= MIXED_SMALL / 2 * MIXED_SMALL_BYTES);
     for (int way = 0; way < WAYS; way++) {
         come_back(b, way);
-        expect_bulk(b, "large", 0, LARGE);
-        for (unsigned i = 0; i < LARGE * SMALL; i++) {
-            (void)snprintf(key, sizeof key, "small%u", i);
-            if (i % 4 == 0) expect_get(b->store, key, strlen(key), random_pool() + i, SMALL_BYTES);
-            if (i % 4 != 0) expect_absent(b->store, key);
-        }
+        expect_mixed(b);
         assert_int_equal(verify_damage(b->store), 0);
     }
 }

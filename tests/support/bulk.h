@@ -12,6 +12,15 @@ void put_bulk(sim_box *b, const char *kind, unsigned from, unsigned to);
 void expect_bulk(sim_box *b, const char *kind, unsigned from, unsigned to);
 void delete_bulk(sim_box *b, const char *kind, unsigned from, unsigned to);
 
+/* Large values with small ones between, three of four of which are deleted: too many to leave them, in runs that are
+ * too short for holes. Compaction that takes MIXED_RATIO of garbage sieves the small ones that live. */
+#define MIXED_LARGE 20u
+#define MIXED_SMALL 120u
+#define MIXED_SMALL_BYTES ((size_t)4096)
+#define MIXED_RATIO 0.06
+void put_mixed(sim_box *b);
+void expect_mixed(sim_box *b);
+
 enum { AS_IT_IS, KILLED, REOPENED, CUT, REBUILT, WAYS };
 void come_back(sim_box *b, int way);
 
