@@ -74,6 +74,7 @@ static int cut_back(vlog *log, os_file *file, int write_rc, cairn_error *error) 
         error->segment = s->id;
         error->offset = atomic_load(&s->end);
     }
+    s->written = 0;
     if (os_file_truncate(file, atomic_load(&s->end)) != 0) (void)vlog_fail(log);
     return rc;
 }
@@ -135,7 +136,9 @@ static int group_write(vlog *log, const group *g, cairn_error *error) {
     int rc = segment_file(&log->files, log->active, &file, error);
     if (rc != CAIRN_OK) return rc;
     int os_rc = os_file_writev(file, g->iov, g->pieces, atomic_load(&log->active->end));
-    return os_rc == 0 ? CAIRN_OK : cut_back(log, file, os_rc, error);
+    if (os_rc != 0) return cut_back(log, file, os_rc, error);
+    ahead_write(&log->ahead, log->options.dir, log->active, file, g->end);
+    return CAIRN_OK;
 }
 
 static void note_in_footer(vlog *log, const append_request *q) {

@@ -258,5 +258,6 @@ uint64_t vlog_dead_bytes(const vlog *log) {
 }
 
 uint64_t vlog_footer_bytes(const vlog *log) { return atomic_load(&log->footer_bytes); }
+uint64_t vlog_ahead_bytes(const vlog *log) { return ahead_bytes(&log->ahead); }
 uint64_t vlog_output_under_way(const vlog *log) { return atomic_load(&log->output_bytes); }
 uint64_t vlog_live_large_bytes(const vlog *log) { return atomic_load(&log->live_large_bytes); }

@@ -3,6 +3,7 @@
 #ifndef CAIRN_VLOG_LOG_STATE_H
 #define CAIRN_VLOG_LOG_STATE_H
 
+#include "vlog/ahead.h"
 #include "vlog/footer.h"
 #include "vlog/log.h"
 #include "vlog/pack.h"
@@ -70,6 +71,7 @@ struct vlog {
     os_mutex sync_lock;
     os_cond sync_done;
     bool syncing;                   /* sync: somebody leads one */
+    ahead ahead;                    /* see vlog/ahead.h */
     _Atomic uint64_t durable_place; /* written under sync, or before threads run */
     atomic_bool failed;             /* only ever set */
 };

@@ -101,6 +101,23 @@ static void note_break(recovery *r, const segment *s, uint64_t offset) {
     r->broken_at = offset;
 }
 
+/* The last byte that is not zero is before *end. What was only written ahead is no torn tail. */
+static int find_content_end(recovery *r, const walker *w, uint64_t *end, cairn_error *error) {
+    for (uint64_t at = w->offset; at < w->limit;) {
+        size_t got = 0;
+        int rc = os_file_read(w->file, r->scratch, min_u64(IO_PIECE_BYTES, w->limit - at), at, &got);
+        if (rc != 0) return status_os(error, rc, "cannot read segment %s", segment_name_of(w->segment).text);
+        if (got == 0) break;
+        for (size_t i = got; i > 0; i--) {
+            if (r->scratch[i - 1] == 0) continue;
+            *end = at + i;
+            break;
+        }
+        at += got;
+    }
+    return CAIRN_OK;
+}
+
 /* What lies behind the last valid record: how far the headers there say that the log was durable. */
 static int survey_rest(recovery *r, walker *w, cairn_error *error) {
     footer_trailer t;
@@ -110,8 +127,11 @@ static int survey_rest(recovery *r, walker *w, cairn_error *error) {
     int rc = vlog_read_trailer(w->segment, w->file, info.size, &t, error);
     if (rc < 0) return rc;
     if (rc == 1 && t.entries_offset == w->offset) return CAIRN_OK;
-    if (info.size > w->offset) note_break(r, w->segment, w->offset);
-    r->result->trimmed += info.size > w->offset ? info.size - w->offset : 0;
+    uint64_t end = w->offset;
+    rc = find_content_end(r, w, &end, error);
+    if (rc != CAIRN_OK || end == w->offset) return rc;
+    note_break(r, w->segment, w->offset);
+    r->result->trimmed += end - w->offset;
     while ((rc = walker_resync(w, error)) == 1) {
         r->durable = max_u64(r->durable, w->header.durable_place);
         while ((rc = walker_next(w, error)) == 1) {

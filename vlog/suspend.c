@@ -19,10 +19,20 @@
 /* A longer footer under way is written out instead, so that many short sessions do not copy it again and again. */
 #define FOOTER_KEPT_MAX ((size_t)64 << 10)
 
-static int seal_long_footer(vlog *log, cairn_error *error) {
+static int cut_active(vlog *log, cairn_error *error) {
+    os_file *file = NULL;
+    int rc = segment_file(&log->files, log->active, &file, error);
+    if (rc == CAIRN_OK) ahead_cut(log->active, file, atomic_load(&log->active->end));
+    return rc;
+}
+
+/* Leaves an active segment with a short footer under way, or none, and nothing written ahead; all synced. */
+static int settle(vlog *log, cairn_error *error) {
     int rc = CAIRN_OK;
     os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
-    if (log->active != NULL && log->builder.size > FOOTER_KEPT_MAX) rc = vlog_finish_active(log, error);
+    if (log->active != NULL) {
+        rc = log->builder.size > FOOTER_KEPT_MAX ? vlog_finish_active(log, error) : cut_active(log, error);
+    }
     os_mutex_unlock(&log->append_lock);
     if (rc == CAIRN_OK) rc = vlog_sync_files(log, error);
     return rc == CAIRN_OK ? vlog_maintain(log, error) : rc;
@@ -56,7 +66,7 @@ static void encode(const vlog *log, uint8_t *p) {
 
 int vlog_suspend(vlog *log, uint8_t **out, size_t *size, cairn_error *error) {
     *out = NULL;
-    int rc = seal_long_footer(log, error);
+    int rc = settle(log, error);
     if (rc != CAIRN_OK) return rc;
     os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
     *size = SUSPEND_FIXED + vlog_segment_count(log) * SUSPEND_ROW + log->builder.size;

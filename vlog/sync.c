@@ -46,6 +46,7 @@ static int sync_segment(vlog *log, segment *s, bool full, cairn_error *error) {
 static int lead(vlog *log, uint64_t *target, cairn_error *error) {
     os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
     *target = atomic_load(&log->next_place);
+    ahead_learn(&log->ahead, atomic_load(&log->appended_bytes));
     uint64_t last = log->count == 0 ? 0 : log->segments[log->count - 1]->id;
     segment *s = next_to_sync(log, NULL, last);
     bool full = s != NULL && segment_full(s);

@@ -41,10 +41,11 @@ static double large_share(const cairn *store, uint64_t live) {
 static double blend(double large, double of_small, double of_large) { return of_small + large * (of_large - of_small); }
 
 /* What is neither garbage nor live: footers, the checkpoint, whose data file is within two images of the index, the
- * ordered index, and some. Of values so small that this is much, only as much as leaves compaction something to do. */
+ * ordered index, blocks written ahead, and some. Of values so small that this is much, only as much as leaves
+ * compaction something to do. */
 static uint64_t bytes_besides(const cairn *store, uint64_t share) {
     uint64_t bytes = vlog_footer_bytes(store->log) + 2 * hash_index_bytes(store->index) +
-                     atomic_load(&store->ordered.file_bytes) + SOME_BYTES;
+                     atomic_load(&store->ordered.file_bytes) + vlog_ahead_bytes(store->log) + SOME_BYTES;
     return min_u64(bytes, share / 4);
 }
 
