@@ -1,5 +1,7 @@
 #include "src/base/status.h"
 
+#include "src/base/check.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -28,6 +30,19 @@ int status_set_at(cairn_error *error, int code, uint64_t segment, uint64_t offse
         fill(error, code, segment, offset, format, args);
         va_end(args);
     }
+    return code;
+}
+
+int status_set_key(cairn_error *error, int code, const char *what, const void *key, size_t key_size) {
+    if (error == NULL) return code;
+    size_t used = strlen(what);
+    CHECK(used + KEY_TEXT_SIZE + sizeof ": ''" <= sizeof error->message);
+    *error = (cairn_error){.code = code};
+    memcpy(error->message, what, used);
+    memcpy(error->message + used, ": '", 3);
+    used += 3;
+    used += strlen(key_text(error->message + used, key, key_size));
+    memcpy(error->message + used, "'", sizeof "'");
     return code;
 }
 

@@ -31,6 +31,9 @@ int status_set(cairn_error *error, int code, const char *format, ...) __attribut
 int status_set_at(cairn_error *error, int code, uint64_t segment, uint64_t offset, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 
+/* Fills in "WHAT: 'KEY'", without a format, for what is no rarity: `what` is short. */
+int status_set_key(cairn_error *error, int code, const char *what, const void *key, size_t key_size);
+
 /* From a negative errno: picks the code (no space, no memory, read-only file system, else CAIRN_IO), appends the
  * system's text and sets sys_errno. Returns the code. */
 int status_os(cairn_error *error, int negative_errno, const char *format, ...) __attribute__((format(printf, 3, 4)));

@@ -74,8 +74,7 @@ int store_find_among(cairn *store, const location *list, size_t count, uint64_t 
 void store_found_release(store_found *found) { vlog_head_release(&found->head); }
 
 int store_not_found(const void *key, size_t key_size, cairn_error *error) {
-    char text[KEY_TEXT_SIZE];
-    return status_set(error, CAIRN_NOT_FOUND, "no such key: '%s'", key_text(text, key, key_size));
+    return status_set_key(error, CAIRN_NOT_FOUND, "no such key", key, key_size);
 }
 
 int store_find_present(cairn *store, const void *key, size_t key_size, store_found *found, cairn_error *error) {

@@ -69,9 +69,11 @@ static int match_whole(void *ctx, location candidate) {
     return s->header.key_size == s->key_size && memcmp(record_key(s->record), s->key, s->key_size) == 0;
 }
 
-/* true: done, *value is set. */
-static bool get_at_once(cairn *store, key_hash hash, const void *key, size_t key_size, void **value,
-                        size_t *value_size) {
+/* What one look at the index gave. */
+typedef enum at_once { AT_ONCE_DONE, AT_ONCE_ABSENT, AT_ONCE_NOT } at_once;
+
+static at_once get_at_once(cairn *store, key_hash hash, const void *key, size_t key_size, void **value,
+                           size_t *value_size) {
     whole_search s = {.store = store, .key = key, .key_size = key_size};
     location where;
     int rc = hash_index_find(store->index, hash.index, match_whole, &s, &where);
@@ -80,10 +82,10 @@ static bool get_at_once(cairn *store, key_hash hash, const void *key, size_t key
     if (lasts) {
         *value = with_base(s.record + s.header.header_size, s.record);
         *value_size = s.header.value_size;
-        return true;
+        return AT_ONCE_DONE;
     }
     free(s.record);
-    return false;
+    return rc == 0 ? AT_ONCE_ABSENT : AT_ONCE_NOT;
 }
 
 static int get_through_cache(cairn *store, key_hash hash, const store_found *found, void **value, size_t *value_size,
@@ -101,7 +103,9 @@ static int get(cairn *store, const void *key, size_t key_size, void **value, siz
     key_hash hash = store_hash(store, key, key_size);
     const cached_value *v = store_cached(store, hash, key, key_size, stripe);
     if (v != NULL) return give_copy(v, value, value_size, error);
-    if (store->cache == NULL && get_at_once(store, hash, key, key_size, value, value_size)) return CAIRN_OK;
+    at_once way = store->cache != NULL ? AT_ONCE_NOT : get_at_once(store, hash, key, key_size, value, value_size);
+    if (way == AT_ONCE_DONE) return CAIRN_OK;
+    if (way == AT_ONCE_ABSENT) return store_not_found(key, key_size, error);
     store_found found;
     int rc = store_find_present(store, key, key_size, &found, error);
     if (rc == CAIRN_OK) rc = get_through_cache(store, hash, &found, value, value_size, error);
@@ -143,13 +147,14 @@ static int match_into(void *ctx, location candidate) {
     return 1;
 }
 
-static bool get_into_at_once(cairn *store, key_hash hash, const void *key, size_t key_size, void *buf, size_t cap,
-                             size_t *value_size) {
+static at_once get_into_at_once(cairn *store, key_hash hash, const void *key, size_t key_size, void *buf, size_t cap,
+                                size_t *value_size) {
     into_search s = {.store = store, .key = key, .key_size = key_size, .buf = buf, .cap = cap};
     location where;
-    if (hash_index_find(store->index, hash.index, match_into, &s, &where) != 1 || !s.done) return false;
+    int rc = hash_index_find(store->index, hash.index, match_into, &s, &where);
+    if (rc != 1 || !s.done) return rc == 0 ? AT_ONCE_ABSENT : AT_ONCE_NOT;
     *value_size = s.value_size;
-    return true;
+    return AT_ONCE_DONE;
 }
 
 static int check_room(uint64_t size, size_t cap, size_t *value_size, cairn_error *error) {
@@ -182,7 +187,10 @@ static int get_into(cairn *store, const void *key, size_t key_size, void *buf, s
     key_hash hash = store_hash(store, key, key_size);
     const cached_value *v = store_cached(store, hash, key, key_size, stripe);
     if (v != NULL) return copy_into(v, buf, cap, value_size, error);
-    if (store->cache == NULL && get_into_at_once(store, hash, key, key_size, buf, cap, value_size)) return CAIRN_OK;
+    at_once way =
+        store->cache != NULL ? AT_ONCE_NOT : get_into_at_once(store, hash, key, key_size, buf, cap, value_size);
+    if (way == AT_ONCE_DONE) return CAIRN_OK;
+    if (way == AT_ONCE_ABSENT) return store_not_found(key, key_size, error);
     store_found found;
     int rc = store_find_present(store, key, key_size, &found, error);
     if (rc == CAIRN_OK) rc = read_into(store, hash, &found, buf, cap, value_size, error);
