@@ -35,20 +35,42 @@ static uint64_t slots_of(uint32_t buckets, uint64_t stash_capacity) {
     return (uint64_t)buckets * BUCKET_SLOTS + stash_capacity;
 }
 
-static uint64_t array_bytes(const hash_array *a) {
-    return sizeof *a + slots_of(a->buckets, a->stash_capacity) * sizeof(hash_slot);
+static uint64_t bytes_of(uint32_t buckets, uint64_t stash_capacity) {
+    return sizeof(hash_array) + slots_of(buckets, stash_capacity) * sizeof(hash_slot);
+}
+
+static uint64_t array_bytes(const hash_array *a) { return bytes_of(a->buckets, a->stash_capacity); }
+
+static hash_array *array_in(void *memory, uint32_t buckets, uint64_t stash_capacity) {
+    hash_array *a = memory;
+    a->buckets = buckets;
+    a->stash_capacity = (uint32_t)stash_capacity;
+    return a;
 }
 
 hash_array *hash_array_new(uint32_t buckets, uint64_t stash_capacity) {
     CHECK(buckets >= BUCKETS_MIN && stash_capacity % 4 == 0);
     if (stash_capacity > UINT32_MAX) return NULL;
-    uint64_t bytes = sizeof(hash_array) + slots_of(buckets, stash_capacity) * sizeof(hash_slot);
-    hash_array *a = bytes >= PAGES_FROM ? os_pages_alloc(bytes) : aligned_alloc(_Alignof(hash_array), bytes);
-    if (a == NULL) return NULL;
-    if (bytes < PAGES_FROM) memset((void *)a, 0, bytes);
-    a->buckets = buckets;
-    a->stash_capacity = (uint32_t)stash_capacity;
-    return a;
+    uint64_t bytes = bytes_of(buckets, stash_capacity);
+    void *memory = bytes >= PAGES_FROM ? os_pages_alloc(bytes) : aligned_alloc(_Alignof(hash_array), bytes);
+    if (memory == NULL) return NULL;
+    if (bytes < PAGES_FROM) memset(memory, 0, bytes);
+    return array_in(memory, buckets, stash_capacity);
+}
+
+static uint64_t stash_of(const hash_shape *shape) {
+    return round_up(max_u64(2 * (uint64_t)shape->stash, STASH_MIN), 4); /* room for more */
+}
+
+uint64_t hash_shape_pages(const hash_shape *shape) {
+    uint64_t bytes = bytes_of(shape->buckets, stash_of(shape));
+    return bytes >= PAGES_FROM ? round_up(bytes, OS_PAGE_BYTES) : 0;
+}
+
+hash_array *hash_array_of_shape(const hash_shape *shape, void *pages) {
+    uint64_t stash = stash_of(shape);
+    if (pages == NULL || stash > UINT32_MAX) return hash_array_new(shape->buckets, stash);
+    return array_in(pages, shape->buckets, stash);
 }
 
 void hash_array_free(hash_array *a) {

@@ -55,11 +55,6 @@ void hash_shard_mark_dirty(hash_index *index, unsigned shard) {
     atomic_store_explicit(&index->shards[shard].dirty, true, memory_order_relaxed);
 }
 
-hash_array *hash_array_of_shape(const hash_shape *shape) {
-    uint64_t stash_capacity = 2 * (uint64_t)shape->stash; /* room for more */
-    return hash_array_new(shape->buckets, round_up(max_u64(stash_capacity, STASH_MIN), 4));
-}
-
 typedef struct home_check {
     uint64_t bucketed, stashed;
     bool wrong; /* an entry of another shard or bucket was seen */

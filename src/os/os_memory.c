@@ -10,6 +10,20 @@ void *os_pages_alloc(size_t size) {
     return pages == MAP_FAILED ? NULL : pages;
 }
 
+void *os_pages_region(size_t size) {
+    enum { HUGE_BYTES = 2 << 20 };
+    size_t mapped = size + HUGE_BYTES;
+    if (mapped < size) return NULL;
+    uint8_t *pages = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == MAP_FAILED) return NULL;
+    size_t before = (size_t)(round_up((uintptr_t)pages, HUGE_BYTES) - (uintptr_t)pages);
+    size_t used = round_up(size, OS_PAGE_BYTES);
+    if (before > 0) os_pages_free(pages, before);
+    if (mapped > before + used) os_pages_free(pages + before + used, mapped - before - used);
+    (void)madvise(pages + before, used, MADV_HUGEPAGE); /* where there are none, small ones do */
+    return pages + before;
+}
+
 #if defined(__SANITIZE_THREAD__)
 /* The thread sanitizer does not see mremap, and takes the address of a mapping that is gone, where the pages move to,
  * for that mapping. */
