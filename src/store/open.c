@@ -40,10 +40,20 @@ static int check_options(cairn_options *o, cairn_error *error) {
     return CAIRN_OK;
 }
 
-/* Opens and locks the directory. */
+static bool asks_too_much(const cairn *store) {
+    return store->options.ordered_index == CAIRN_ORDERED_ON && !ordered_is_built_in();
+}
+
+static int refuse_order(cairn_error *error) {
+    return status_set(error, CAIRN_UNSUPPORTED, "this library is built without the ordered index");
+}
+
+/* Opens and locks the directory; makes none for what is going to be refused. */
 static int open_dir(cairn *store, const char *path, cairn_error *error) {
-    unsigned flags = store->options.create ? OS_CREATE : store->options.read_only ? OS_READ_ONLY : 0;
+    bool creates = store->options.create && !asks_too_much(store);
+    unsigned flags = creates ? OS_CREATE : store->options.read_only ? OS_READ_ONLY : 0;
     int rc = store->os->dir_open(store->os, path, flags, &store->dir);
+    if (rc == -ENOENT && store->options.create && !creates) return refuse_order(error);
     if (rc == -ENOENT) return status_set(error, CAIRN_NO_STORE, "no store at '%.150s': no such directory", path);
     if (rc == -ENOTDIR) return status_set(error, CAIRN_NO_STORE, "no store at '%.150s': not a directory", path);
     if (rc != 0) return status_os(error, rc, "cannot open the directory '%.120s'", path);
@@ -75,9 +85,7 @@ static int check_empty(cairn *store, const char *path, cairn_error *error) {
 
 static int create(cairn *store, const char *path, cairn_error *error) {
     bool wants_order = store->options.ordered_index != CAIRN_ORDERED_OFF;
-    if (store->options.ordered_index == CAIRN_ORDERED_ON && !ordered_is_built_in()) {
-        return status_set(error, CAIRN_UNSUPPORTED, "this library is built without the ordered index");
-    }
+    if (asks_too_much(store)) return refuse_order(error);
     int rc = check_empty(store, path, error);
     if (rc != CAIRN_OK) return rc;
     uint32_t flags = wants_order && ordered_is_built_in() ? IDENTITY_ORDERED : 0;
@@ -95,10 +103,9 @@ static int load_or_create(cairn *store, const char *path, bool *created, cairn_e
     }
     if (rc == CAIRN_OK) {
         if (store->options.ordered_index != CAIRN_ORDERED_ON) return CAIRN_OK;
-        if ((store->identity.flags & IDENTITY_ORDERED) != 0 && ordered_is_built_in()) return CAIRN_OK;
-        return status_set(error, CAIRN_UNSUPPORTED,
-                          ordered_is_built_in() ? "the store has no ordered index (cairn_index_add)"
-                                                : "this library is built without the ordered index");
+        if (asks_too_much(store)) return refuse_order(error);
+        if ((store->identity.flags & IDENTITY_ORDERED) != 0) return CAIRN_OK;
+        return status_set(error, CAIRN_UNSUPPORTED, "the store has no ordered index (cairn_index_add)");
     }
     os_file *file = NULL;
     int os_rc = os_file_open(store->dir, IDENTITY_NAME, OS_READ_ONLY, &file);

@@ -116,6 +116,7 @@ needs_ordered_index() {
     fi
     exits 1 init "$probe" --ordered
     complains cairn:
+    [ ! -e "$probe" ] || fail "a refused init left $probe"
     exits 0 init "$probe"
     exits 1 scan "$probe" --reverse
     exits 1 index add "$probe"
