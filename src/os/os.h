@@ -81,6 +81,9 @@ struct os {
     int (*file_read)(os_file *file, void *buf, size_t size, uint64_t offset, size_t *got);
     /* As file_read, into `count` pieces one behind the other, at most OS_PIECES_MAX. */
     int (*file_readv)(os_file *file, const struct iovec *iov, int count, uint64_t offset, size_t *got);
+    /* As file_readv, when all of it is there and in memory at this moment: 0, or -EAGAIN whatever the reason, and then
+     * the system may have begun to read it into memory, as for file_will_need, and the pieces hold anything. */
+    int (*file_readv_now)(os_file *file, const struct iovec *iov, int count, uint64_t offset);
     /* All or an error; after an error any part of the range may have been written. EINTR and short writes are
      * retried inside. Never more than OS_PIECES_MAX pieces. */
     int (*file_write)(os_file *file, const struct iovec *iov, int count, uint64_t offset);
@@ -160,6 +163,13 @@ static inline int os_file_read(os_file *file, void *buf, size_t size, uint64_t o
 }
 static inline int os_file_readv(os_file *file, const struct iovec *iov, int count, uint64_t offset, size_t *got) {
     return file->os->file_readv(file, iov, count, offset, got);
+}
+static inline int os_file_readv_now(os_file *file, const struct iovec *iov, int count, uint64_t offset) {
+    return file->os->file_readv_now(file, iov, count, offset);
+}
+static inline int os_file_read_now(os_file *file, void *buf, size_t size, uint64_t offset) {
+    struct iovec iov = {.iov_base = buf, .iov_len = size};
+    return file->os->file_readv_now(file, &iov, 1, offset);
 }
 static inline int os_file_writev(os_file *file, const struct iovec *iov, int count, uint64_t offset) {
     return file->os->file_write(file, iov, count, offset);

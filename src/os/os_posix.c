@@ -52,6 +52,7 @@ os *os_posix(void) {
         .file_info = posix_file_info,
         .file_read = posix_file_read,
         .file_readv = posix_file_readv,
+        .file_readv_now = posix_file_readv_now,
         .file_write = posix_file_write,
         .file_truncate = posix_file_truncate,
         .file_allocate = posix_file_allocate,

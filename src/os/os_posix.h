@@ -34,6 +34,7 @@ int posix_file_open(os_dir *dir, const char *name, unsigned flags, os_file **out
 void posix_file_close(os_file *file);
 int posix_file_info(os_file *file, os_file_info *info);
 int posix_file_readv(os_file *file, const struct iovec *iov, int count, uint64_t offset, size_t *got);
+int posix_file_readv_now(os_file *file, const struct iovec *iov, int count, uint64_t offset);
 int posix_file_read(os_file *file, void *buf, size_t size, uint64_t offset, size_t *got);
 int posix_file_write(os_file *file, const struct iovec *iov, int count, uint64_t offset);
 int posix_file_truncate(os_file *file, uint64_t size);

@@ -109,6 +109,22 @@ typedef struct pieces {
     int first, count;
 } pieces;
 
+static bool pieces_ok(const struct iovec *iov, int count, uint64_t offset, uint64_t *size) {
+    *size = 0;
+    for (int i = 0; i < count; i++) {
+        if (add_overflows(*size, iov[i].iov_len, size)) return false;
+    }
+    return range_ok(offset, *size);
+}
+
+static void pieces_set(pieces *p, const struct iovec *iov, int count) {
+    p->first = 0;
+    p->count = count;
+    for (int i = 0; i < count; i++) {
+        p->iov[i] = iov[i];
+    }
+}
+
 static void pieces_advance(pieces *p, size_t done) {
     while (p->first < p->count && done >= p->iov[p->first].iov_len) {
         done -= p->iov[p->first].iov_len;
@@ -122,14 +138,9 @@ static void pieces_advance(pieces *p, size_t done) {
 int posix_file_readv(os_file *file, const struct iovec *iov, int count, uint64_t offset, size_t *got) {
     CHECK(count >= 0 && count <= OS_PIECES_MAX);
     pieces p; /* only `count` of the many are set */
-    uint64_t size = 0;
-    p.first = 0;
-    p.count = count;
-    for (int i = 0; i < count; i++) {
-        p.iov[i] = iov[i];
-        if (add_overflows(size, iov[i].iov_len, &size)) return -EINVAL;
-    }
-    if (!range_ok(offset, size)) return -EINVAL;
+    uint64_t size;
+    if (!pieces_ok(iov, count, offset, &size)) return -EINVAL;
+    pieces_set(&p, iov, count);
     size_t done = 0;
     while (done < size) {
         pieces_advance(&p, 0); /* past empty pieces */
@@ -142,6 +153,18 @@ int posix_file_readv(os_file *file, const struct iovec *iov, int count, uint64_t
     }
     *got = done;
     return 0;
+}
+
+/* Since Linux 5.10 the call that finds something missing has it read ahead as well. A file system that knows no such
+ * calls is told by a hint. */
+int posix_file_readv_now(os_file *file, const struct iovec *iov, int count, uint64_t offset) {
+    CHECK(count >= 0 && count <= OS_PIECES_MAX);
+    uint64_t size;
+    if (!pieces_ok(iov, count, offset, &size)) return -EAGAIN;
+    ssize_t n = preadv2(fd_of(file), iov, count, (off_t)offset, RWF_NOWAIT);
+    if (n >= 0 && (uint64_t)n == size) return 0;
+    if (n < 0 && errno != EAGAIN) posix_file_will_need(file, offset, size);
+    return -EAGAIN;
 }
 
 /* One system call of at most CHUNK_BYTES: bytes written, 0 when interrupted, or negative errno. */
@@ -161,14 +184,9 @@ static ssize_t write_some(int fd, pieces *p, uint64_t offset) {
 int posix_file_write(os_file *file, const struct iovec *iov, int count, uint64_t offset) {
     CHECK(count >= 0 && count <= OS_PIECES_MAX);
     pieces p; /* only `count` of the many are set */
-    uint64_t left = 0;
-    p.first = 0;
-    p.count = count;
-    for (int i = 0; i < count; i++) {
-        p.iov[i] = iov[i];
-        if (add_overflows(left, iov[i].iov_len, &left)) return -EINVAL;
-    }
-    if (!range_ok(offset, left)) return -EINVAL;
+    uint64_t left;
+    if (!pieces_ok(iov, count, offset, &left)) return -EINVAL;
+    pieces_set(&p, iov, count);
     while (left > 0) {
         pieces_advance(&p, 0); /* past empty pieces */
         ssize_t n = write_some(fd_of(file), &p, offset);

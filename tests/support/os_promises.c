@@ -325,6 +325,34 @@ static void a_read_is_short_only_at_the_end(void **state) {
     os_dir_close(root);
 }
 
+/* Retried, because what was just written may have left memory. */
+static int read_now(os_file *file, const struct iovec *iov, int count, uint64_t offset) {
+    int rc = -EAGAIN;
+    for (int i = 0; rc != 0 && i < 100; i++) {
+        char buf[64];
+        size_t got;
+        assert_int_equal(os_file_read(file, buf, sizeof buf, 0, &got), 0);
+        rc = os_file_readv_now(file, iov, count, offset);
+    }
+    return rc;
+}
+
+static void what_is_in_memory_is_read_now_or_refused_as_a_whole(void **state) {
+    os_dir *root = open_root(*state);
+    os_file *file = make_file(root, "f", "0123456789");
+    char one[3], other[6], buf[16];
+    struct iovec parts[] = {{one, sizeof one}, {other, 0}, {other, sizeof other}};
+    assert_int_equal(read_now(file, parts, 3, 1), 0);
+    assert_memory_equal(one, "123", 3);
+    assert_memory_equal(other, "456789", 6);
+    assert_int_equal(os_file_read_now(file, buf, 4, 7), -EAGAIN); /* one byte more than there is */
+    assert_int_equal(os_file_read_now(file, buf, 1, 10), -EAGAIN);
+    assert_int_equal(os_file_read_now(file, buf, 1, UINT64_MAX), -EAGAIN);
+    assert_text(file, "0123456789");
+    os_file_close(file);
+    os_dir_close(root);
+}
+
 static void a_write_takes_all_its_pieces_and_leaves_zeros_before_it(void **state) {
     os_dir *root = open_root(*state);
     os_file *file = make_file(root, "f", "begin");
@@ -624,6 +652,7 @@ int os_promises_run(const char *group, CMFixtureFunction setup, CMFixtureFunctio
         PROMISE(a_clone_has_the_same_content_and_goes_its_own_way),
         PROMISE(an_unlinked_file_stays_readable_through_its_handle),
         PROMISE(a_read_is_short_only_at_the_end),
+        PROMISE(what_is_in_memory_is_read_now_or_refused_as_a_whole),
         PROMISE(a_write_takes_all_its_pieces_and_leaves_zeros_before_it),
         PROMISE(a_cut_file_grows_with_zeros),
         PROMISE(an_allocation_takes_space_and_reads_zeros_until_it_is_cut_off),

@@ -309,6 +309,7 @@ void sim_os_table(os *table) {
         .file_info = sim_call_info,
         .file_read = sim_call_read,
         .file_readv = sim_call_readv,
+        .file_readv_now = sim_call_readv_now,
         .file_write = sim_call_write,
         .file_truncate = sim_call_truncate,
         .file_allocate = sim_call_allocate,

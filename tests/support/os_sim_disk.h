@@ -181,6 +181,7 @@ int sim_call_open(os_dir *base, const char *name, unsigned flags, os_file **out)
 void sim_call_close(os_file *base);
 int sim_call_info(os_file *base, os_file_info *info);
 int sim_call_readv(os_file *base, const struct iovec *iov, int count, uint64_t offset, size_t *got);
+int sim_call_readv_now(os_file *base, const struct iovec *iov, int count, uint64_t offset);
 int sim_call_read(os_file *base, void *buf, size_t size, uint64_t offset, size_t *got);
 int sim_call_write(os_file *base, const struct iovec *iov, int count, uint64_t offset);
 int sim_call_truncate(os_file *base, uint64_t size);
