@@ -209,6 +209,11 @@ int vlog_head_refresh(vlog *log, vlog_head *head, cairn_error *error);
  * there is nothing to tell, as when they are warm. Does not wait for them. */
 uint64_t vlog_will_need(vlog *log, location where, uint64_t most);
 
+/* Whether the record, to judge by its beginning, is in memory, so that reading it does not wait. Otherwise the system
+ * is told that it, of a long one the first `most` bytes, will be read soon. true also where there is nothing to tell.
+ */
+bool vlog_is_near(vlog *log, location where, uint64_t most);
+
 /* Reads [offset, offset + size) of the payload's content (what it is once its frames are decoded), which lies inside
  * it, and verifies the frames that it touches. */
 int vlog_payload_read(vlog *log, const vlog_head *head, void *buf, uint64_t size, uint64_t offset, cairn_error *error);
@@ -222,12 +227,20 @@ void vlog_unmap(vlog_mapping *mapping); /* NULL is nothing */
  * is small. Verified. */
 int vlog_record_read(vlog *log, location where, record_header *header, uint8_t **record, cairn_error *error);
 
+/* The same for a record of which all is in memory at this moment. VLOG_READ_LATER: it is not, and the system was told
+ * that it will be needed. VLOG_READ_OTHERWISE for everything else (too long, damage, no memory). */
+#define VLOG_READ_OTHERWISE 1
+#define VLOG_READ_LATER 2
+int vlog_record_read_now(vlog *log, location where, record_header *header, uint8_t **record);
+
 /* The value of this key into buf, verified, in one read where that is possible: CAIRN_OK and *value_size.
  * VLOG_READ_OTHERWISE for everything else (another key, too long, damage, an error): the caller goes the ordinary way,
  * which says what it is; buf may have been written to. */
-#define VLOG_READ_OTHERWISE 1
 int vlog_value_read(vlog *log, location where, const void *key, size_t key_size, void *buf, size_t cap,
                     uint64_t *value_size, cairn_error *error);
+/* The same for one that is in memory at this moment, or VLOG_READ_LATER, as above. */
+int vlog_value_read_now(vlog *log, location where, const void *key, size_t key_size, void *buf, size_t cap,
+                        uint64_t *value_size);
 
 /* The error for a damaged record, naming file, offset and, when head is not NULL, the key. */
 int vlog_damaged(cairn_error *error, const segment *s, uint64_t offset, const vlog_head *head, const char *what);

@@ -108,6 +108,18 @@ uint64_t vlog_will_need(vlog *log, location where, uint64_t most) {
     return size;
 }
 
+bool vlog_is_near(vlog *log, location where, uint64_t most) {
+    uint8_t beginning[BLOCK_BYTES];
+    segment *s = NULL;
+    os_file *file = NULL;
+    uint64_t offset = 0, size = min_u64(location_units(where) * UNIT_BYTES, most);
+    if (vlog_locate(log, where, &s, &file, &offset, NULL) != CAIRN_OK || segment_warm(s, offset, size)) return true;
+    size_t least = min_u64(size, sizeof beginning);
+    if (os_file_read_now(file, beginning, least, offset) == 0) return true;
+    if (size > least) os_file_will_need(file, offset, size);
+    return false;
+}
+
 int vlog_head_refresh(vlog *log, vlog_head *head, cairn_error *error) {
     return segment_file(&log->files, head->segment, &head->file, error);
 }
@@ -176,6 +188,33 @@ int vlog_payload_read(vlog *log, const vlog_head *head, void *buf, uint64_t size
     return rc;
 }
 
+/* The record of `units` whose first `have` bytes are at bytes, in an allocation of its whole length: reads the rest,
+ * and verifies all of it. */
+static int finish_record(vlog *log, vlog_head *head, uint64_t units, uint8_t *bytes, size_t have, cairn_error *error) {
+    record_header *h = &head->header;
+    record_check check = decode(h, bytes, have, head->segment, head->offset, units);
+    if (check == RECORD_SHORT && h->header_size > have) {
+        int rc = vlog_read_exactly(head->segment, head->file, bytes + have, h->header_size - have, head->offset + have,
+                                   error);
+        if (rc != CAIRN_OK) return rc;
+        have = h->header_size;
+        check = decode(h, bytes, have, head->segment, head->offset, units);
+    }
+    if (check != RECORD_VALID) {
+        return vlog_damaged(error, head->segment, head->offset, NULL, "the header of a record is damaged");
+    }
+    head->bytes = bytes;
+    head->have = have;
+    /* What the first read brought is verified as it lies; the rest comes by whole frames. */
+    uint64_t there = min_u64(have - h->header_size, h->stored_size);
+    if (there < h->stored_size) there -= there % FRAME_BYTES;
+    uint8_t *payload = bytes + h->header_size;
+    uint64_t bad = frames_verify(table_entry(bytes, h, 0), payload, there);
+    if (bad != UINT64_MAX) return bad_frame(head, bad, error);
+    if (there == h->stored_size) return CAIRN_OK;
+    return vlog_payload_read(log, head, payload + there, h->stored_size - there, there, error);
+}
+
 int vlog_record_read(vlog *log, location where, record_header *header, uint8_t **record, cairn_error *error) {
     *record = NULL;
     vlog_head head = {.bytes = NULL};
@@ -187,32 +226,29 @@ int vlog_record_read(vlog *log, location where, record_header *header, uint8_t *
         return status_set(error, CAIRN_NO_MEMORY, "no memory for a record of %llu bytes", (unsigned long long)length);
     size_t have = min_u64(length, IO_PIECE_BYTES);
     rc = vlog_read_exactly(head.segment, head.file, bytes, have, head.offset, error);
-    if (rc != CAIRN_OK) goto done;
-    record_check check = decode(&head.header, bytes, have, head.segment, head.offset, location_units(where));
-    if (check == RECORD_SHORT && head.header.header_size > have) {
-        rc = vlog_read_exactly(head.segment, head.file, bytes + have, head.header.header_size - have,
-                               head.offset + have, error);
-        if (rc != CAIRN_OK) goto done;
-        have = head.header.header_size;
-        check = decode(&head.header, bytes, have, head.segment, head.offset, location_units(where));
+    if (rc == CAIRN_OK) rc = finish_record(log, &head, location_units(where), bytes, have, error);
+    if (rc == CAIRN_OK) {
+        *header = head.header;
+        *record = bytes;
+    } else {
+        free(bytes);
     }
-    if (check != RECORD_VALID) {
-        rc = vlog_damaged(error, head.segment, head.offset, NULL, "the header of a record is damaged");
-        goto done;
+    return rc;
+}
+
+int vlog_record_read_now(vlog *log, location where, record_header *header, uint8_t **record) {
+    *record = NULL;
+    vlog_head head = {.bytes = NULL};
+    uint64_t length = location_units(where) * UNIT_BYTES;
+    if (length > IO_PIECE_BYTES) return VLOG_READ_OTHERWISE;
+    if (vlog_locate(log, where, &head.segment, &head.file, &head.offset, NULL) != CAIRN_OK) return VLOG_READ_OTHERWISE;
+    uint8_t *bytes = malloc(length);
+    if (bytes == NULL) return VLOG_READ_OTHERWISE;
+    int rc = VLOG_READ_LATER;
+    if (segment_read_now(head.segment, head.file, bytes, length, head.offset) == 0) {
+        rc = finish_record(log, &head, location_units(where), bytes, length, NULL);
+        if (rc != CAIRN_OK) rc = VLOG_READ_OTHERWISE;
     }
-    head.bytes = bytes;
-    head.have = have;
-    /* What the first read brought is verified as it lies; the rest comes by whole frames. */
-    uint64_t stored = head.header.stored_size;
-    uint64_t there = min_u64(have - head.header.header_size, stored);
-    if (there < stored) there -= there % FRAME_BYTES;
-    uint64_t bad = frames_verify(table_entry(bytes, &head.header, 0), bytes + head.header.header_size, there);
-    if (bad != UINT64_MAX) {
-        rc = bad_frame(&head, bad, error);
-    } else if (there < stored) {
-        rc = vlog_payload_read(log, &head, bytes + head.header.header_size + there, stored - there, there, error);
-    }
-done:
     if (rc == CAIRN_OK) {
         *header = head.header;
         *record = bytes;

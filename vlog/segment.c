@@ -67,6 +67,14 @@ int segment_read(segment *s, os_file *file, void *buf, size_t size, uint64_t off
     return rc;
 }
 
+int segment_read_now(segment *s, os_file *file, void *buf, size_t size, uint64_t offset) {
+    warm_table *warm = atomic_load_explicit(&s->warm, memory_order_acquire);
+    if (warm_covers(warm, offset, size) && warm_read(warm, buf, size, offset)) return 0;
+    int rc = os_file_read_now(file, buf, size, offset);
+    if (rc == 0) segment_count_read(s, file, offset, size);
+    return rc;
+}
+
 static file_header header_of(const segment *s, const uint8_t store_id[16]) {
     return (file_header){.magic = "CAIRNSEG",
                          .store_id = store_id,
