@@ -183,6 +183,33 @@ CAIRN_API void cairn_free(void *value);
 CAIRN_API int cairn_get_into(cairn *store, const void *key, size_t key_size, void *buf, size_t cap, size_t *value_size,
                              cairn_error *error);
 
+/* One key of cairn_get_many: zeroed, then the key set, and what else is wanted. */
+typedef struct cairn_get_item {
+    const void *key;
+    size_t key_size;
+    void *buf;          /* the value goes here, as by cairn_get_into; NULL: into an allocation for cairn_free */
+    size_t cap;         /* bytes at buf */
+    cairn_error *error; /* filled when this key fails; several items may have the same one. NULL: not wanted */
+    /* The result. */
+    int code;          /* what cairn_get or cairn_get_into would have returned */
+    void *value;       /* buf or the allocation, non-NULL also for an empty value; NULL on failure */
+    size_t value_size; /* on success, and with CAIRN_TOO_SMALL */
+} cairn_get_item;
+
+typedef struct cairn_get_many_options {
+    uint32_t struct_size;
+    cairn_snapshot *snapshot; /* of the same handle: what it holds; NULL: each key as it is when it is read */
+} cairn_get_many_options;
+
+/* Gets `count` values, for which the device is asked many at a time: up to 128 values or 8 MiB ahead of the one that is
+ * waited for, which the page cache takes. Values that are in memory cost what cairn_get takes. CAIRN_OK says that every
+ * item has its own code: an absent key, or a value that is damaged, is no failure of the call or of another item. On
+ * failure no item was touched. An item is `item_size` bytes, sizeof(cairn_get_item). Keys may be there twice, and are
+ * read in no order, one by one: several changes made meanwhile, also of one batch, may be seen in part; for all keys at
+ * one moment take a snapshot. Memory is that of the values. */
+CAIRN_API int cairn_get_many(cairn *store, cairn_get_item *items, size_t item_size, size_t count,
+                             const cairn_get_many_options *options, cairn_error *error);
+
 /* Copies up to `len` bytes from `offset`; fetches and verifies only the frames it needs. *got is less than len only at
  * the value's end; at or past the end it is 0 with CAIRN_OK. */
 CAIRN_API int cairn_read(cairn *store, const void *key, size_t key_size, uint64_t offset, void *buf, size_t len,

@@ -269,14 +269,25 @@ static int gather_slots(candidates *c, const hash_slot *slots, size_t count, uin
     return CAIRN_OK;
 }
 
+static void prefetch_bucket(const hash_slot *bucket) {
+    __builtin_prefetch(bucket);
+    __builtin_prefetch(bucket + BUCKET_SLOTS / 2);
+}
+
+void hash_index_prefetch(const hash_index *index, uint64_t hash) {
+    const hash_array *a = atomic_load_explicit(&index->shards[hash_index_shard_of(hash)].array, memory_order_acquire);
+    if (a == NULL) return;
+    bucket_pair pair = hash_buckets(hash, a->buckets);
+    prefetch_bucket(a->slots + (uint64_t)pair.first * BUCKET_SLOTS);
+    prefetch_bucket(a->slots + (uint64_t)pair.second * BUCKET_SLOTS);
+}
+
 static int gather(candidates *c, const hash_array *a, uint64_t hash) {
     bucket_pair pair = hash_buckets(hash, a->buckets);
     const hash_slot *first = a->slots + (uint64_t)pair.first * BUCKET_SLOTS;
     const hash_slot *second = a->slots + (uint64_t)pair.second * BUCKET_SLOTS;
-    __builtin_prefetch(first);
-    __builtin_prefetch(first + BUCKET_SLOTS / 2);
-    __builtin_prefetch(second);
-    __builtin_prefetch(second + BUCKET_SLOTS / 2);
+    prefetch_bucket(first);
+    prefetch_bucket(second);
     int code = gather_slots(c, first, BUCKET_SLOTS, hash);
     if (code == CAIRN_OK) code = gather_slots(c, second, BUCKET_SLOTS, hash);
     uint32_t stashed = atomic_load_explicit(&a->stash_used, memory_order_acquire);

@@ -70,6 +70,9 @@ typedef int (*hash_index_match)(void *ctx, location candidate);
  * is one that held at some moment of the call. `match` runs outside all locks of the index and may block. */
 int hash_index_find(const hash_index *index, uint64_t hash, hash_index_match match, void *ctx, location *found);
 
+/* A look-up of this hash is to come: brings what it will look at first nearer to the processor. Inside the epoch. */
+void hash_index_prefetch(const hash_index *index, uint64_t hash);
+
 /* Is this very entry there? Looks at memory only and cannot fail. The caller is inside the epoch or holds the stripe;
  * without the stripe, `hash` is that of the record that lies at `where`, and the answer held at some moment of the
  * call.

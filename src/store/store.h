@@ -203,7 +203,7 @@ int store_find_present(cairn *store, const void *key, size_t key_size, store_fou
 int store_not_found(const void *key, size_t key_size, cairn_error *error);
 #define STORE_HEAD_BYTES ((size_t)512) /* holds the header of most records */
 
-/* ---- read.c: of a found record ---- */
+/* ---- read.c, get.c: of a found record ---- */
 
 int store_entry_fill(cairn *store, const store_found *found, cairn_entry *entry, cairn_error *error);
 int store_get_found(cairn *store, const store_found *found, void **value, size_t *value_size, cairn_error *error);

@@ -7,6 +7,14 @@
         if ((call) != code) return #call;                                                                              \
     } while (0)
 
+/* The item's code, where the call has one for it. */
+static int calls_of_get_many(cairn *s) {
+    cairn_get_item item = {.key = "k", .key_size = 1};
+    int rc = cairn_get_many(s, &item, sizeof item, 1, NULL, NULL);
+    cairn_free(item.value);
+    return rc == CAIRN_OK ? item.code : rc;
+}
+
 static const char *calls_of_store(cairn *s, int code) {
     char buf[8];
     void *value;
@@ -22,6 +30,7 @@ static const char *calls_of_store(cairn *s, int code) {
     cairn_train_result trained = {.struct_size = sizeof trained};
     EXPECT(cairn_get(s, "k", 1, &value, &size, NULL));
     EXPECT(cairn_get_into(s, "k", 1, buf, sizeof buf, &size, NULL));
+    EXPECT(calls_of_get_many(s));
     EXPECT(cairn_read(s, "k", 1, 0, buf, sizeof buf, &size, NULL));
     EXPECT(cairn_delete(s, "k", 1, NULL, NULL));
     EXPECT(cairn_stat(s, "k", 1, &entry, NULL));

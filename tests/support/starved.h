@@ -29,7 +29,7 @@ typedef struct act {
     const char *name;
     int (*run)(starved *b);
 } act;
-enum { ACT_PUT_NEW, ACT_PUT_MUCH, ACTS = 32 };
+enum { ACT_PUT_NEW, ACT_PUT_MUCH, ACTS = 33 };
 extern const act acts[ACTS];
 extern const act act_growth; /* fills one shard of the index until its array is made of whole pages */
 extern const act act_train;  /* on keys of 4 bytes besides the others, which it deletes */

@@ -33,6 +33,7 @@ int act_write_short(starved *b);
 int act_write_long(starved *b);
 int act_get(starved *b);
 int act_get_into(starved *b);
+int act_get_many(starved *b);
 int act_read_part(starved *b);
 int act_stat_key(starved *b);
 int act_read_stream(starved *b);

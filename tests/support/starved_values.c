@@ -165,6 +165,25 @@ int act_get_into(starved *b) {
     return judge(b, "get_into", rc, k, buf, size);
 }
 
+/* All keys by one call, by turns into a buffer and into memory of the value's own. */
+int act_get_many(starved *b) {
+    static uint8_t buf[STARVED_KEYS / 2 + 1][MEGABYTE];
+    cairn_get_item items[STARVED_KEYS] = {0};
+    for (unsigned k = 0; k < STARVED_KEYS; k++) {
+        items[k] = (cairn_get_item){.key = b->keys[k].bytes, .key_size = b->keys[k].size};
+        if (k % 2 == 0) items[k].buf = buf[k / 2];
+        if (k % 2 == 0) items[k].cap = MEGABYTE;
+    }
+    memory_counted();
+    int rc = memory_uncounted(cairn_get_many(b->store, items, sizeof items[0], STARVED_KEYS, NULL, NULL));
+    for (unsigned k = 0; k < STARVED_KEYS; k++) {
+        int code = judge(b, "get_many", items[k].code, k, items[k].value, items[k].value_size);
+        if (k % 2 != 0) cairn_free(items[k].value);
+        if (code != CAIRN_OK) rc = code;
+    }
+    return rc;
+}
+
 int act_read_part(starved *b) {
     static uint8_t buf[1000];
     unsigned k = starved_any_key(b);
