@@ -4,6 +4,7 @@
 #include "src/cli/output.h"
 #include "src/cli/progress.h"
 #include "src/cli/session.h"
+#include "src/cli/together.h"
 #include "src/cli/transfer.h"
 #include "src/cli/treekeys.h"
 #include "src/cli/userfile_tree.h"
@@ -17,6 +18,7 @@ typedef struct tree_get {
     const char *directory;
     byte_string prefix;
     tree_keys keys;
+    together *next; /* the values of some keys */
     file_tree tree;
     transfer transfer;
     progress shown;
@@ -112,13 +114,16 @@ static int report_obstacle(tree_get *g, byte_view key, int rc) {
     }
 }
 
-/* Writes the value that the reader has. EXIT_OK to go on, whether or not the file was written. */
-static int write_file(tree_get *g, cairn_reader *reader, byte_view key, byte_view path) {
+/* Writes the value that the reader has, or that was got with others (reader is NULL). EXIT_OK to go on, whether or not
+ * the file was written. */
+static int write_file(tree_get *g, cairn_reader *reader, const cairn_get_item *got, byte_view key, byte_view path) {
     target_file target;
     int rc = file_tree_create(&g->tree, path, &target);
     if (rc < 0) return report_obstacle(g, key, rc);
     transfer *t = &g->transfer;
-    transfer_end end = transfer_get(t, reader, 0, cairn_reader_size(reader), transfer_to_target, &target);
+    transfer_end end = reader != NULL
+                           ? transfer_get(t, reader, 0, cairn_reader_size(reader), transfer_to_target, &target)
+                           : transfer_give(t, got->value, got->value_size, transfer_to_target, &target);
     if (end == TRANSFER_DONE) {
         rc = target_commit(&target);
         if (rc < 0) return report_obstacle(g, key, rc);
@@ -133,23 +138,48 @@ static int write_file(tree_get *g, cairn_reader *reader, byte_view key, byte_vie
     return t->code == CAIRN_CORRUPT ? pass_over(g, exit_code) : exit_code;
 }
 
+/* A key that expired since it was listed is left out. */
+static int report_unread(tree_get *g, int code, const cairn_error *error, byte_view key) {
+    if (code == CAIRN_NOT_FOUND) return EXIT_OK;
+    int exit_code = report_store(code, error, about_key(key));
+    return code == CAIRN_CORRUPT ? pass_over(g, exit_code) : exit_code;
+}
+
+static int get_file(tree_get *g, cairn *store, size_t i) {
+    const cairn_get_item *got = &g->next->items[i];
+    byte_view key = tree_keys_key(&g->keys, g->next->numbers[i]), path = tree_keys_path(&g->keys, g->next->numbers[i]);
+    if (got->code == CAIRN_OK) return write_file(g, NULL, got, key, path);
+    if (got->code != CAIRN_TOO_SMALL) return report_unread(g, got->code, got->error, key);
+    cairn_reader *reader = NULL;
+    cairn_error error = {0};
+    int code = cairn_reader_open(store, key.data, key.size, &reader, &error);
+    if (code != CAIRN_OK) return report_unread(g, code, &error, key);
+    int exit_code = write_file(g, reader, NULL, key, path);
+    cairn_reader_close(reader);
+    return exit_code;
+}
+
+/* Those of the keys from `from` on that are got together; returns the number behind the last. */
+static size_t choose_next(tree_get *g, size_t from) {
+    g->next->count = 0;
+    for (; from < g->keys.count && !together_is_full(g->next); from++) {
+        if (!g->keys.keys[from].refused) together_add(g->next, tree_keys_key(&g->keys, from), from);
+    }
+    return from;
+}
+
 static int get_files(tree_get *g, cairn *store) {
-    for (size_t i = 0; i < g->keys.count; i++) {
-        if (interrupted()) return report_interrupted();
-        if (g->keys.keys[i].refused) continue;
-        byte_view key = tree_keys_key(&g->keys, i);
-        cairn_reader *reader = NULL;
+    for (size_t from = 0; from < g->keys.count;) {
         cairn_error error = {0};
-        int exit_code = EXIT_OK;
-        int code = cairn_reader_open(store, key.data, key.size, &reader, &error);
-        if (code == CAIRN_OK) {
-            exit_code = write_file(g, reader, key, tree_keys_path(&g->keys, i));
-            cairn_reader_close(reader);
-        } else if (code != CAIRN_NOT_FOUND) { /* which is a key that expired since it was listed */
-            exit_code = report_store(code, &error, about_key(key));
-            if (code == CAIRN_CORRUPT) exit_code = pass_over(g, exit_code);
+        if (interrupted()) return report_interrupted();
+        from = choose_next(g, from);
+        int code = together_get(g->next, store, &error);
+        if (code != CAIRN_OK) return report_store(code, &error, about_nothing());
+        for (size_t i = 0; i < g->next->count; i++) {
+            if (interrupted()) return report_interrupted();
+            int exit_code = get_file(g, store, i);
+            if (exit_code != EXIT_OK) return exit_code;
         }
-        if (exit_code != EXIT_OK) return exit_code;
     }
     return g->exit_code;
 }
@@ -178,6 +208,7 @@ static int write_tree(const arguments *args, cairn *store, tree_get *g) {
     for (size_t i = 0; i < g->keys.count; i++) {
         if (!g->keys.keys[i].refused) total += g->keys.keys[i].value_size;
     }
+    if ((g->next = together_new()) == NULL) return report_no_memory();
     if (!transfer_begin(&g->transfer, store, &g->shown)) return report_no_memory();
     progress_begin(&g->shown, args, total);
     exit_code = get_files(g, store);
@@ -208,6 +239,7 @@ int command_get_tree(const arguments *args) {
     if (exit_code == EXIT_OK) exit_code = session_open(args, SESSION_READ, &store);
     if (exit_code == EXIT_OK) exit_code = session_close(store, get_tree(args, store, &g));
     tree_keys_release(&g.keys);
+    together_free(g.next);
     free(g.prefix.data);
     return exit_code;
 }

@@ -91,6 +91,15 @@ transfer_end transfer_get(transfer *t, cairn_reader *reader, uint64_t offset, ui
     return TRANSFER_DONE;
 }
 
+transfer_end transfer_give(transfer *t, const void *data, size_t size, transfer_sink sink, void *ctx) {
+    reset(t);
+    if (interrupted()) return TRANSFER_INTERRUPTED;
+    int rc = size > 0 ? sink(ctx, data, size) : 0;
+    if (rc < 0) return file_failed(t, rc);
+    advance(t, size);
+    return TRANSFER_DONE;
+}
+
 int transfer_to_target(void *ctx, const void *data, size_t size) { return target_write(ctx, data, size); }
 
 int transfer_to_stdout(void *ctx, const void *data, size_t size) {

@@ -43,6 +43,9 @@ typedef int (*transfer_sink)(void *ctx, const void *data, size_t size);
 transfer_end transfer_get(transfer *t, cairn_reader *reader, uint64_t offset, uint64_t length, transfer_sink sink,
                           void *ctx);
 
+/* Gives bytes that are in memory already. */
+transfer_end transfer_give(transfer *t, const void *data, size_t size, transfer_sink sink, void *ctx);
+
 /* Sinks: ctx is a target_file, or not used. */
 int transfer_to_target(void *ctx, const void *data, size_t size);
 int transfer_to_stdout(void *ctx, const void *data, size_t size);

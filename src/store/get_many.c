@@ -71,16 +71,23 @@ static location place_at(many *m, key_hash hash) {
     return where;
 }
 
+/* How much of the record is read at once: of one that cannot fit into the buffer the header. */
+static uint64_t wanted_of(const cairn_get_item *item, location where) {
+    uint64_t length = location_units(where) * UNIT_BYTES, around = item->key_size + 3 * BLOCK_BYTES;
+    bool fits = item->buf == NULL || length <= item->cap || length - item->cap <= around;
+    return min_u64(length, fits ? RECORD_BYTES_MAX : BLOCK_BYTES);
+}
+
 /* To ask costs a system call, so that it is not done each time while the answer is yes. */
-static bool is_near(many *m, location where) {
+static bool is_near(many *m, const cairn_get_item *item, location where) {
     if (where == LOCATION_NONE || m->near++ % ASKED_OF != 0) return true;
-    if (vlog_is_near(m->store->log, where, RECORD_BYTES_MAX)) return true;
+    if (vlog_is_near(m->store->log, where, wanted_of(item, where))) return true;
     m->near = 0;
     return false;
 }
 
 static void wait_in_queue(many *m, size_t i, key_hash hash, location where) {
-    uint64_t bytes = min_u64(location_units(where) * UNIT_BYTES, RECORD_BYTES_MAX);
+    uint64_t bytes = wanted_of(item_at(m, i), where);
     m->queue[m->last++ % AHEAD_KEYS] = (waiting){.item = i, .hash = hash, .bytes = bytes};
     m->told += bytes;
 }
@@ -104,7 +111,7 @@ static void take_item(many *m, size_t i, key_hash hash) {
     } else {
         code = store_get_now(m->store, &g, guard.slot, &where, item->error);
     }
-    if (code == STORE_GET_OTHERWISE && !is_near(m, where)) code = STORE_GET_LATER;
+    if (code == STORE_GET_OTHERWISE && !is_near(m, item, where)) code = STORE_GET_LATER;
     if (code == STORE_GET_OTHERWISE) {
         read_item(m, item, hash, guard.slot);
     } else if (code == STORE_GET_LATER) {

@@ -171,6 +171,7 @@ static void run_market(const cairn_options *options, const char *path) {
     static market m;
     memset(&m, 0, sizeof m);
     m.steps = rung_choose(3000, 300, 100000);
+    (void)random_pool(); /* made before there are threads */
     table = os_posix_with(NULL);
     far_reads_put(&table, READS_BY_TURNS);
     m.store = store_open_on_or_fail(&table, path, options);
