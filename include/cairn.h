@@ -9,7 +9,7 @@
  *
  * Structs. Every options and result struct begins with `struct_size`, which the caller sets to sizeof. 0, or a non-zero
  * tail that this library does not know, is CAIRN_INVALID. In options all-zero behind it means every default, and a NULL
- * pointer means the same.
+ * pointer means the same. Elements of an array have none: their size is an argument of the call.
  *
  * Threads. A `cairn *` and a snapshot are fully thread-safe. A scan, batch, writer or reader is used by one thread at a
  * time; a view may be read by any number. A handle is of no use in a forked child: calls there, cairn_close too, return
@@ -201,12 +201,13 @@ typedef struct cairn_get_many_options {
     cairn_snapshot *snapshot; /* of the same handle: what it holds; NULL: each key as it is when it is read */
 } cairn_get_many_options;
 
-/* Gets `count` values, for which the device is asked many at a time: up to 128 values or 8 MiB ahead of the one that is
- * waited for, which the page cache takes. Values that are in memory cost what cairn_get takes. CAIRN_OK says that every
+/* Gets `count` values. Those that are in memory cost what cairn_get takes; for the others the device is asked many at a
+ * time, up to 128 values or 8 MiB ahead of the one that is waited for, into the page cache. CAIRN_OK says that every
  * item has its own code: an absent key, or a value that is damaged, is no failure of the call or of another item. On
- * failure no item was touched. An item is `item_size` bytes, sizeof(cairn_get_item). Keys may be there twice, and are
- * read in no order, one by one: several changes made meanwhile, also of one batch, may be seen in part; for all keys at
- * one moment take a snapshot. Memory is that of the values. */
+ * failure no item was touched. An item is `item_size` bytes, sizeof(cairn_get_item); what is behind the fields that
+ * this version knows must be zero. Keys may be there twice, and are read in no order, one by one: changes made
+ * meanwhile, also those of one batch, may be seen in part; for all keys at one moment take a snapshot. Needs no memory
+ * but that of the values. */
 CAIRN_API int cairn_get_many(cairn *store, cairn_get_item *items, size_t item_size, size_t count,
                              const cairn_get_many_options *options, cairn_error *error);
 
