@@ -71,7 +71,7 @@ static location place_at(many *m, key_hash hash) {
     return where;
 }
 
-/* How much of the record is read at once: of one that cannot fit into the buffer the header. */
+/* How much of the record is asked for: of one that cannot fit into the buffer the header. */
 static uint64_t wanted_of(const cairn_get_item *item, location where) {
     uint64_t length = location_units(where) * UNIT_BYTES, around = item->key_size + 3 * BLOCK_BYTES;
     bool fits = item->buf == NULL || length <= item->cap || length - item->cap <= around;
@@ -152,8 +152,8 @@ static void take_items(many *m, size_t from, size_t to) {
 
 /* An item of a later version may be longer; what is behind ours must be 0, so that nothing is left undone. */
 static int check_items(const many *m, cairn_error *error) {
-    if (m->item_size < sizeof(cairn_get_item))
-        return status_set(error, CAIRN_INVALID, "the size of an item is not set");
+    if (m->item_size < sizeof(cairn_get_item) || m->item_size % _Alignof(cairn_get_item) != 0)
+        return status_set(error, CAIRN_INVALID, "the size of an item is not one");
     if (m->items == NULL && m->count > 0) return status_set(error, CAIRN_INVALID, "no items");
     if (m->item_size == sizeof(cairn_get_item)) return CAIRN_OK;
     for (size_t i = 0; i < m->count; i++) {

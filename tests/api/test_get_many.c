@@ -422,7 +422,8 @@ static void a_call_that_makes_no_sense_touches_no_item(void **state) {
     } longer[2] = {{.item = {.key = "k", .key_size = 1, .code = 7}}, {.item = {.key = "k", .key_size = 1, .code = 7}}};
     cairn_get_many_options o = {.struct_size = 0};
     const size_t size = sizeof(cairn_get_item);
-    assert_int_equal(call_with(b->store, longer, size - 1, 2, NULL), CAIRN_INVALID);
+    assert_int_equal(call_with(b->store, longer, size - _Alignof(cairn_get_item), 2, NULL), CAIRN_INVALID);
+    assert_int_equal(call_with(b->store, longer, size + 1, 2, NULL), CAIRN_INVALID); /* no multiple */
     assert_int_equal(call_with(b->store, NULL, size, 2, NULL), CAIRN_INVALID);
     assert_int_equal(call_with(b->store, longer, sizeof longer[0], 2, &o), CAIRN_INVALID);
     assert_int_equal(call_with(NULL, longer, sizeof longer[0], 2, NULL), CAIRN_INVALID);

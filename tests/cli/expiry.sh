@@ -113,7 +113,8 @@ ended=${PIPESTATUS[0]}
 silent
 { printf 'first\t2000000\n'; cat "$dir/big"; printf '\nsecond\t5\nvalue\n'; } | cmp -s - "$out" ||
     fail 'scan, when a key expires'
-exits 0 put "$store" second "$dir/value" --ttl=2
+# Small values are got together before any of them is written; one that is read in pieces is got when it is its turn.
+exits 0 put "$store" second "$dir/big" --ttl=2
 {
     head -c 65536 /dev/zero # fills the pipe
     timeout 60 "$cairn" get-tree -v "$store" "$dir/back" 2>"$err" || fail 'get-tree, when a key expires'

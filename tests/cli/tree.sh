@@ -36,6 +36,18 @@ same "$dir/list1" "$dir/list2"
 [ "$(wc -l <"$dir/list1")" -ge 13 ] || fail 'the list of files is too short'
 [ -z "$(find "$dir/back" -type l -o -type p -o -name '.cairn-*')" ] || fail 'get-tree made what is no file of the tree'
 
+# Small values are got many at a time, and larger ones in pieces: more of them than are got together, of sizes around the
+# largest that is.
+mkdir "$dir/many"
+for i in {1..300}; do
+    head -c $((i % 9 == 0 ? 65535 + i / 9 % 5 : i % 11 == 0 ? 69632 + i / 11 % 3 - 1 : i)) /dev/urandom >"$dir/many/$i"
+done
+exits 0 init "$dir/many store"
+exits 0 put-tree -q "$dir/many store" "$dir/many"
+exits 0 get-tree "$dir/many store" "$dir/many back"
+complains 'wrote 300 files'
+diff -r "$dir/many" "$dir/many back" >"$dir/difference" || fail "many values: $(head -n 3 "$dir/difference")"
+
 # -v: each key on standard output, in the byte order of the paths, as it is shown; what was skipped on standard error.
 exits 0 put-tree -v "$store" "$tree"
 (cd "$tree" && find . -type f -print0 | sort -z | tr '\0\n' '\n\001' | sed 's,^\./,,') | sed \
