@@ -147,9 +147,11 @@ int store_get_value(cairn *store, store_get *g, unsigned stripe, cairn_error *er
     const cached_value *v = store_cached(store, g->hash, g->key, g->key_size, stripe);
     if (v != NULL) return give_copy(g, v, error);
     quick_search s = {.store = store, .get = g};
-    if (store->cache == NULL && get_quickly(&s) == CAIRN_OK) return CAIRN_OK;
+    int rc = store->cache == NULL ? get_quickly(&s) : VLOG_READ_OTHERWISE;
+    if (rc == CAIRN_OK) return CAIRN_OK;
+    if (rc == CAIRN_NOT_FOUND) return store_not_found(g->key, g->key_size, error);
     store_found found;
-    int rc = store_find_present(store, g->key, g->key_size, &found, error);
+    rc = store_find_present(store, g->key, g->key_size, &found, error);
     if (rc == CAIRN_OK) rc = give_through_cache(store, g, &found, error);
     store_found_release(&found);
     return rc;
