@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define BUCKETS_AN_OCTAVE 64
+#define PAGE_BYTES ((size_t)4096)
 
 /* Written by scratch_make, read only after. */
 static struct {
@@ -55,6 +56,13 @@ double clock_s(clockid_t clock) {
 }
 
 double now_s(void) { return clock_s(CLOCK_MONOTONIC); }
+
+void sleep_until(double when) {
+    struct timespec t = {.tv_sec = (time_t)when};
+    t.tv_nsec = (long)((when - (double)t.tv_sec) * 1e9);
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR) {
+    }
+}
 
 static int by_value(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
@@ -172,6 +180,14 @@ void *allocate(size_t size) {
     void *memory = malloc(size);
     if (memory == NULL) die("memory", "none");
     memset(memory, 1, size);
+    return memory;
+}
+
+void *allocate_pages(size_t size) {
+    size_t whole = (size + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+    void *memory = aligned_alloc(PAGE_BYTES, whole);
+    if (memory == NULL) die("memory", "none");
+    memset(memory, 1, whole);
     return memory;
 }
 

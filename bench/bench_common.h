@@ -21,6 +21,7 @@ void flush_rows(void);
 
 double clock_s(clockid_t clock);
 double now_s(void);
+void sleep_until(double when); /* by now_s */
 
 double median(double *values, int count); /* sorts them; count is not 0 */
 
@@ -56,7 +57,8 @@ double latencies_at(const latencies *l, double fraction); /* 0.99: the 99th perc
 
 /* ---- Memory ---- */
 
-void *allocate(size_t size); /* every page touched, so that it is resident from here on */
+void *allocate(size_t size);       /* every page touched, so that it is resident from here on */
+void *allocate_pages(size_t size); /* likewise, whole pages that begin on one */
 
 /* A field of /proc/self/status that is given in kB, such as "VmHWM". */
 uint64_t status_bytes(const char *field);

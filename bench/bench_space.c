@@ -42,6 +42,7 @@
 #include "bench/bench_common.h"
 #include "bench/disk_use.h"
 #include "bench/engine.h"
+#include "bench/stamped.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -57,7 +58,6 @@
 #define SPACE_AMP_SMALL 1.25 /* the defaults of max_space_amp: of values below 64 KiB, */
 #define SPACE_AMP_LARGE 1.10 /* and of the others */
 #define LARGE_BYTES ((size_t)65536)
-#define SPACE_AMP_OFF 1e6
 #define SLACK_BYTES ((double)(8 * MIB))
 #define SKEW 0.99
 #define QUIET_SECONDS 10.0 /* a sync may take some, and changes nothing meanwhile */
@@ -68,18 +68,7 @@
 enum { SIZES = 3, MIX = SIZES };
 static const size_t sizes[SIZES] = {4096, 65536, 1048576};
 static const char *const size_names[SIZES + 1] = {"4096", "65536", "1048576", "mix"};
-static char *values[SIZES];
-
-typedef struct stamp {
-    uint64_t key, version;
-} stamp;
-
-static const char *value_of(size_t size, uint64_t key, uint64_t version) {
-    stamp s = {.key = key, .version = version};
-    memcpy(values[size], &s, sizeof s);
-    memcpy(values[size] + sizes[size] - sizeof s, &s, sizeof s);
-    return values[size];
-}
+static stamped values[SIZES];
 
 static size_t draw_size(size_t of, uint64_t *seed) {
     if (of != MIX) return of;
@@ -91,46 +80,9 @@ static double mean_size(size_t of) { return of == MIX ? 3.0 * 1048576 / 273 : (d
 
 /* ---- Stores ---- */
 
-static void tell(void *ctx, int level, const char *message) {
-    (void)ctx;
-    if (level <= CAIRN_LOG_WARNING) fprintf(stderr, "bench_space: cairn says: %s\n", message);
-}
-
-static void *open_with(const char *path, double amp) {
-    cairn *store = NULL;
-    cairn_error error;
-    cairn_options options = {.struct_size = sizeof options, .create = true, .max_space_amp = amp, .log = tell};
-    must(cairn_open(&store, path, &options, &error), "open", &error);
-    return store;
-}
-
-static void *open_default(const char *path) { return open_with(path, 0); }
-static void *open_off(const char *path) { return open_with(path, SPACE_AMP_OFF); }
-
-static void put(void *store, const char *key, size_t key_size, const void *value, size_t value_size) {
-    cairn_error error;
-    must(cairn_put(store, key, key_size, value, value_size, NULL, &error), "put", &error);
-}
-
-static size_t get(void *store, const char *key, size_t key_size, void *buffer, size_t cap) {
-    cairn_error error;
-    size_t size = 0;
-    must(cairn_get_into(store, key, key_size, buffer, cap, &size, &error), "get", &error);
-    return size;
-}
-
-static void close_store(void *store) {
-    int code = cairn_close(store);
-    if (code != CAIRN_OK) die("close", cairn_strerror(code));
-}
-
-static const engine engine_cairn = {
-    .name = "cairn", .open = open_default, .put = put, .get = get, .close = close_store};
-static const engine engine_off = {.name = "cairn off", .open = open_off, .put = put, .get = get, .close = close_store};
-
 static const engine *const engines[] = {
     &engine_cairn,
-    &engine_off,
+    &engine_cairn_off,
 #ifdef BENCH_ROCKSDB
     &engine_rocksdb,
 #endif
@@ -194,6 +146,8 @@ static void print_row(const column *columns, size_t count, figures of, int repet
 
 /* ---- One store with its keys ---- */
 
+static const engine_setup every_default;
+
 typedef struct plan {
     size_t size; /* an index of sizes, or MIX */
     uint32_t keys;
@@ -205,7 +159,7 @@ typedef struct plan {
 typedef struct run {
     const plan *plan;
     const engine *engine;
-    void *store;
+    void *store, *session;
     uint32_t *versions; /* of each key; 0: none */
     uint8_t *key_sizes; /* the index of its value's size */
     uint64_t seed;
@@ -218,10 +172,12 @@ static void run_begin(run *r, const plan *p, const engine *e, uint64_t seed) {
     r->versions = allocate(p->keys * sizeof *r->versions);
     r->key_sizes = allocate(p->keys);
     memset(r->versions, 0, p->keys * sizeof *r->versions);
-    r->store = e->open("store");
+    r->store = e->open("store", &every_default);
+    r->session = engine_session(e, r->store);
 }
 
 static void run_end(run *r) {
+    engine_session_end(r->engine, r->session);
     r->engine->close(r->store);
     free(r->versions);
     free(r->key_sizes);
@@ -255,9 +211,9 @@ static double put_key(run *r, uint32_t i) {
     char key[BENCH_KEY_SIZE];
     uint32_t version = r->versions[i] + 1;
     size_t key_size = key_of(key, i), size = draw_size(r->plan->size, &r->seed);
-    const char *value = value_of(size, i, version);
+    const char *value = stamped_value(&values[size], i, version);
     double begin = now_s();
-    r->engine->put(r->store, key, key_size, value, sizes[size]);
+    r->engine->put(r->session, key, key_size, value, sizes[size]);
     double seconds = now_s() - begin;
     forget(r, i);
     remember(r, i, version, size);
@@ -274,9 +230,8 @@ static void check_absent(const run *r, uint32_t i) {
 
 static void check_newest(const run *r, uint32_t i, char *buffer) {
     char key[BENCH_KEY_SIZE];
-    size_t size = sizes[r->key_sizes[i]];
-    if (r->engine->get(r->store, key, key_of(key, i), buffer, sizes[SIZES - 1]) != size ||
-        memcmp(buffer, value_of(r->key_sizes[i], i, r->versions[i]), size) != 0) {
+    size_t size = r->engine->get(r->session, key, key_of(key, i), buffer, sizes[SIZES - 1]);
+    if (!stamped_is(&values[r->key_sizes[i]], i, r->versions[i], buffer, size)) {
         die(r->engine->name, "a value is not the newest one of its key");
     }
 }
@@ -538,8 +493,7 @@ int main(int argc, char **argv) {
     }
     scratch_make(argv[1]);
     for (size_t i = 0; i < SIZES; i++) {
-        values[i] = allocate(sizes[i]);
-        random_fill(values[i], sizes[i], i);
+        values[i] = stamped_new(sizes[i], false, i);
     }
     if (rounds > 0) overwrite_table(repetitions, (uint64_t)mib * MIB, (uint64_t)rounds, only);
     delete_table(repetitions, (uint64_t)mib * MIB, only);

@@ -136,13 +136,6 @@ static void plain_file(plan *p, speeds *plain) {
 
 /* ---- The puts ---- */
 
-static void sleep_until(double when) {
-    struct timespec t = {.tv_sec = (time_t)when};
-    t.tv_nsec = (long)((when - (double)t.tv_sec) * 1e9);
-    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR) {
-    }
-}
-
 /* Puts until the clock shows `end`, or with `end` 0 for as long as the stream runs. Returns the seconds it took. */
 static double put_paced(plan *p, double end, latencies *l) {
     char key[BENCH_KEY_SIZE];

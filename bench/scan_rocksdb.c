@@ -12,7 +12,10 @@
 #define POLL_US 50000
 #define QUIET_POLLS 5
 
-static void *rocks_open(const char *path) { return rocks_new(path, BLOCK_CACHE_BYTES); }
+static void *rocks_open(const char *path) {
+    rocks_setup setup = {.block_cache_bytes = BLOCK_CACHE_BYTES};
+    return rocks_new(path, &setup);
+}
 
 static bool is_at_work(rocks *r) {
     static const char *const properties[] = {"rocksdb.num-running-compactions", "rocksdb.compaction-pending",

@@ -1,0 +1,111 @@
+/* cairn with every default: verified reads, the ordered index where it is built, compaction, no cache of values. */
+#include "bench/bench_common.h"
+#include "bench/engine.h"
+
+#include <stdio.h>
+
+#define SPACE_AMP_OFF 1e6
+
+static void tell(void *ctx, int level, const char *message) {
+    (void)ctx;
+    if (level <= CAIRN_LOG_WARNING) fprintf(stderr, "cairn says: %s\n", message);
+}
+
+static void *open_with(const char *path, const engine_setup *setup, double amp) {
+    cairn *store = NULL;
+    cairn_error error;
+    cairn_options options = {.struct_size = sizeof options, .create = true, .max_space_amp = amp, .log = tell};
+    if (setup->durable) options.durability = CAIRN_DURABILITY_SYNC;
+    if (setup->compress) options.compression = CAIRN_COMPRESSION_ZSTD;
+    must(cairn_open(&store, path, &options, &error), "cairn, open", &error);
+    return store;
+}
+
+static void *open_default(const char *path, const engine_setup *setup) { return open_with(path, setup, 0); }
+static void *open_off(const char *path, const engine_setup *setup) { return open_with(path, setup, SPACE_AMP_OFF); }
+
+static void put(void *store, const char *key, size_t key_size, const void *value, size_t value_size) {
+    cairn_error error;
+    must(cairn_put(store, key, key_size, value, value_size, NULL, &error), "cairn, put", &error);
+}
+
+static size_t get(void *store, const char *key, size_t key_size, void *buffer, size_t cap) {
+    cairn_error error;
+    size_t size = 0;
+    int code = cairn_get_into(store, key, key_size, buffer, cap, &size, &error);
+    if (code == CAIRN_NOT_FOUND) return ENGINE_ABSENT;
+    must(code, "cairn, get", &error);
+    return size;
+}
+
+static engine_view view(void *store, const char *key, size_t key_size) {
+    cairn_error error;
+    cairn_view *v = NULL;
+    must(cairn_view_open(store, key, key_size, &v, &error), "cairn, view", &error);
+    return (engine_view){.data = cairn_view_data(v), .size = cairn_view_size(v), .handle = v};
+}
+
+static void view_end(void *store, const engine_view *v) {
+    (void)store;
+    cairn_view_close(v->handle);
+}
+
+static void sync_store(void *store) {
+    cairn_error error;
+    must(cairn_sync(store, &error), "cairn, sync", &error);
+}
+
+static void close_store(void *store) {
+    int code = cairn_close(store);
+    if (code != CAIRN_OK) die("cairn, close", cairn_strerror(code));
+}
+
+/* ---- Streams ---- */
+
+static void stream(void *store, const char *key, size_t key_size, const void *piece, size_t size, uint64_t pieces) {
+    cairn_writer *writer;
+    cairn_error error;
+    cairn_put_options options = {.struct_size = sizeof options, .sync = true};
+    must(cairn_writer_open(store, key, key_size, &options, &writer, &error), "cairn, writer", &error);
+    for (uint64_t i = 0; i < pieces; i++) {
+        must(cairn_writer_write(writer, piece, size, &error), "cairn, writer", &error);
+    }
+    must(cairn_writer_commit(writer, &error), "cairn, commit", &error);
+}
+
+static void stream_read(void *store, const char *key, size_t key_size, uint64_t offset, void *buffer, size_t size) {
+    cairn_error error;
+    size_t got = 0;
+    must(cairn_read(store, key, key_size, offset, buffer, size, &got, &error), "cairn, read", &error);
+    if (got != size) die("cairn, read", "the value is cut short");
+}
+
+/* get_many is for cairn_get_many, which this version does not have. */
+const engine engine_cairn = {
+    .name = "cairn",
+    .kind = ENGINE_CAIRN,
+    .parts = PART_ALL,
+    .syncs = true,
+    .open = open_default,
+    .close = close_store,
+    .put = put,
+    .get = get,
+    .sync = sync_store,
+    .view = view,
+    .view_end = view_end,
+    .get_many = NULL,
+    .stream = stream,
+    .stream_read = stream_read,
+};
+
+const engine engine_cairn_off = {
+    .name = "cairn off",
+    .kind = ENGINE_CAIRN,
+    .parts = PART_ALL,
+    .syncs = true,
+    .open = open_off,
+    .close = close_store,
+    .put = put,
+    .get = get,
+    .sync = sync_store,
+};
