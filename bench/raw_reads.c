@@ -1,6 +1,7 @@
 #include "bench/raw_reads.h"
 
 #include "bench/bench_common.h"
+#include "bench/raw_ring.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -10,9 +11,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#ifdef BENCH_LIBURING
-#include <liburing.h>
-#endif
 
 #define BLOCK ((uint64_t)4096)
 
@@ -63,53 +61,30 @@ void raw_read_one_by_one(const raw_files *files, const raw_range *ranges, size_t
     free(buffer);
 }
 
-#ifdef BENCH_LIBURING
+#ifdef BENCH_URING
 /* O_DIRECT reads whole blocks around the range. */
-static void prepare(struct io_uring *ring, const raw_files *files, const raw_range *r, char *buffer, bool direct) {
-    struct io_uring_sqe *entry = io_uring_get_sqe(ring);
+static raw_read read_of(const raw_files *files, const raw_range *r, bool direct) {
     uint64_t begin = direct ? r->offset & ~(BLOCK - 1) : r->offset, end = r->offset + r->size;
     if (direct) end = (end + BLOCK - 1) & ~(BLOCK - 1);
-    io_uring_prep_read(entry, direct ? files->direct[r->file] : files->buffered[r->file], buffer,
-                       (unsigned)(end - begin), begin);
-    io_uring_sqe_set_data(entry, buffer);
-}
-
-static void run(struct io_uring *ring, const raw_files *files, const raw_range *ranges, size_t count, char **free_list,
-                unsigned depth, bool direct) {
-    unsigned unused = depth;
-    for (size_t next = 0, done = 0; done < count;) {
-        while (next < count && unused > 0) {
-            prepare(ring, files, &ranges[next++], free_list[--unused], direct);
-        }
-        struct io_uring_cqe *result;
-        int rc = io_uring_submit_and_wait(ring, 1);
-        if (rc < 0) die("io_uring_submit_and_wait", strerror(-rc));
-        while (io_uring_peek_cqe(ring, &result) == 0) {
-            if (result->res < 0) die("read by io_uring", strerror(-result->res));
-            free_list[unused++] = io_uring_cqe_get_data(result);
-            io_uring_cqe_seen(ring, result);
-            done++;
-        }
-    }
+    return (raw_read){.fd = direct ? files->direct[r->file] : files->buffered[r->file],
+                      .offset = begin,
+                      .size = end - begin,
+                      .least = r->offset + r->size - begin};
 }
 
 bool raw_read_in_flight(const raw_files *files, const raw_range *ranges, size_t count, unsigned depth, bool direct) {
-    struct io_uring ring;
     for (unsigned i = 0; direct && i < files->count; i++) {
         if (files->direct[i] < 0) return false;
     }
-    if (io_uring_queue_init(depth, &ring, 0) < 0) return false;
-    size_t room = (longest(ranges, count) / BLOCK + 2) * BLOCK;
-    char *memory = NULL, **free_list = allocate(depth * sizeof *free_list);
-    if (posix_memalign((void **)&memory, BLOCK, depth * room) != 0) die("memory", "there is none");
-    memset(memory, 1, depth * room);
-    for (unsigned i = 0; i < depth; i++) {
-        free_list[i] = memory + i * room;
+    raw_ring *ring = raw_ring_new(depth, (longest(ranges, count) / BLOCK + 2) * BLOCK);
+    if (ring == NULL) return false;
+    raw_read *reads = allocate(count * sizeof *reads);
+    for (size_t i = 0; i < count; i++) {
+        reads[i] = read_of(files, &ranges[i], direct);
     }
-    run(&ring, files, ranges, count, free_list, depth, direct);
-    free(free_list);
-    free(memory);
-    io_uring_queue_exit(&ring);
+    raw_ring_read(ring, reads, count);
+    free(reads);
+    raw_ring_free(ring);
     return true;
 }
 #else

@@ -1,0 +1,26 @@
+/* The cell that fills a store and reads it, from the page cache and from the disk. */
+#ifndef CAIRN_BENCH_PEERS_VALUES_H
+#define CAIRN_BENCH_PEERS_VALUES_H
+
+#include "bench/peers.h"
+#include "bench/stamped.h"
+
+/* Figures. */
+enum { FILL, FILL_SYNCED, FILL_SPACE, WARM, WARM_2, VIEW, VIEW_READ, COLD, COLD_MANY, VALUES_FIGURES };
+
+typedef struct values {
+    cell *c;
+    void *store, *session; /* NULL: closed */
+    stamped bytes;
+    size_t *order;
+    char *buffer;            /* of a value */
+    double returned, synced; /* seconds that the filling took until then */
+} values;
+
+void values_open(values *v); /* the store of the cell; makes it when it is not there */
+void values_close(values *v);
+void values_must_be(values *v, uint64_t i, const void *value, size_t size); /* key i's, byte by byte */
+void values_warm(values *v);                                                /* the store is open */
+void values_cold(values *v);                                                /* it is closed, before and after */
+
+#endif
