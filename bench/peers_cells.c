@@ -78,6 +78,14 @@ static double *shared_figures(void) {
 
 /* ---- Turns ---- */
 
+/* On a terminal, where the tables come late. */
+static void show_progress(const cell *c, const char *workload, const char *row) {
+    char line[80];
+    if (!isatty(STDERR_FILENO)) return;
+    int size = snprintf(line, sizeof line, "%s, %s, %d: %s", workload, row, c->repetition + 1, c->engine->name);
+    fprintf(stderr, "%-*s\r", (int)sizeof line - 1, size > 0 ? line : "");
+}
+
 static void run_cell(const cell_kind *kind, const cell *like, const engine *e, int repetition, const char *row) {
     cell c = *like;
     c.engine = e;
@@ -85,6 +93,7 @@ static void run_cell(const cell_kind *kind, const cell *like, const engine *e, i
     c.parts = c.plan->parts & e->parts & kind->parts;
     c.out = shared_figures();
     if (c.parts == 0) return;
+    show_progress(&c, kind->figures[0].workload, row);
     for (size_t i = 0; i < FIGURES_MAX; i++) {
         c.out[i] = NAN;
     }

@@ -97,9 +97,9 @@ static void values_step(cell *c) {
 
 void peers_values(const plan *p) {
     static cell_step *const steps[] = {values_step, NULL};
-    const cell_kind kind = {
-        .parts = PART_FILL | PART_WARM | PART_COLD, .steps = steps, .figures = figures, .figure_count = VALUES_FIGURES};
+    cell_kind kind = {.steps = steps, .figures = figures, .figure_count = VALUES_FIGURES};
     for (int half = 0; half <= 1; half++) {
+        kind.parts = PART_FILL | PART_WARM | (half != 0 ? 0 : PART_COLD);
         for (size_t i = 0; i < p->size_count; i++) {
             char row[ROW_SIZE], name[24];
             size_t size = p->sizes[i];
