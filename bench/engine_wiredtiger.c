@@ -1,7 +1,8 @@
 /* WiredTiger: one B-tree, its log on. By default a commit hands its log record to the system and does not sync it
  * (method=none), so that what has returned survives the death of the process; without transaction_sync it would still
  * be in memory. Durable: fsync at each commit, which threads share. A cache like the others', no compressor, checksums
- * as they come: on, and verified when a page comes into the cache. */
+ * as they come: on, and verified when a page comes into the cache. Its log files take 100 MiB each from the first byte
+ * on, which counts as space. */
 #include "bench/bench_common.h"
 #include "bench/engine.h"
 
