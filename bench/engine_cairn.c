@@ -3,6 +3,7 @@
 #include "bench/engine.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #define SPACE_AMP_OFF 1e6
 
@@ -36,6 +37,25 @@ static size_t get(void *store, const char *key, size_t key_size, void *buffer, s
     if (code == CAIRN_NOT_FOUND) return ENGINE_ABSENT;
     must(code, "cairn, get", &error);
     return size;
+}
+
+static void get_many(void *store, engine_get *gets, size_t count) {
+    cairn_error error;
+    cairn_get_item *items = calloc(count, sizeof *items);
+    if (items == NULL) die("cairn, get_many", "no memory");
+    for (size_t i = 0; i < count; i++) {
+        items[i].key = gets[i].key;
+        items[i].key_size = gets[i].key_size;
+        items[i].buf = gets[i].buffer;
+        items[i].cap = gets[i].cap;
+        items[i].error = &error;
+    }
+    must(cairn_get_many(store, items, sizeof *items, count, NULL, &error), "cairn, get_many", &error);
+    for (size_t i = 0; i < count; i++) {
+        must(items[i].code, "cairn, get_many", &error);
+        gets[i].size = items[i].value_size;
+    }
+    free(items);
 }
 
 static engine_view view(void *store, const char *key, size_t key_size) {
@@ -80,7 +100,6 @@ static void stream_read(void *store, const char *key, size_t key_size, uint64_t 
     if (got != size) die("cairn, read", "the value is cut short");
 }
 
-/* get_many is for cairn_get_many, which this version does not have. */
 const engine engine_cairn = {
     .name = "cairn",
     .kind = ENGINE_CAIRN,
@@ -93,7 +112,7 @@ const engine engine_cairn = {
     .sync = sync_store,
     .view = view,
     .view_end = view_end,
-    .get_many = NULL,
+    .get_many = get_many,
     .stream = stream,
     .stream_read = stream_read,
 };
