@@ -16,7 +16,7 @@ static const char usage_text[] =
     "  --sizes LIST      of values, such as 4K,1M; each: 1K,4K,64K,1M,16M\n"
     "  --reps N          repetitions, 1 to 16; each: 3, with --quick 1\n"
     "  --mib N           of values in a cell, at most; each: 256, with --quick 64\n"
-    "  --keys N          of the workload of that name; each: 2000000, with --quick 200000\n"
+    "  --keys N          of the workload of that name; each: 1000000, with --quick 200000\n"
     "  --growth          only cairn with 1, 5 and 20 million keys; 5 GiB of disk\n"
     "  --tsv FILE        every figure as a table with tabs\n"
     "  --plots FOLDER    a picture of every figure, where there is gnuplot\n"
@@ -110,7 +110,7 @@ static char *folder_of(const char *path) {
 static void set_sizes(plan *p, bool quick) {
     if (p->repetitions == 0) p->repetitions = quick ? 1 : 3;
     if (p->bytes == 0) p->bytes = (quick ? 64 : 256) * MIB;
-    if (p->keys == 0) p->keys = quick ? 200000 : 2000000;
+    if (p->keys == 0) p->keys = quick ? 200000 : 1000000;
     p->seconds = quick ? 0.1 : 0.4;
     p->warm_bytes = (quick ? 16 : 64) * MIB;
     p->stream_bytes = (quick ? 128 : 1024) * MIB;
