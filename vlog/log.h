@@ -218,10 +218,21 @@ bool vlog_is_near(vlog *log, location where, uint64_t most);
  * it, and verifies the frames that it touches. */
 int vlog_payload_read(vlog *log, const vlog_head *head, void *buf, uint64_t size, uint64_t offset, cairn_error *error);
 
-/* The payload where it lies (it is not empty), verified. May outlive the epoch. */
+/* The payload where it lies (it is not empty), verified. May outlive the epoch as long as the record is held
+ * (vlog_hold), until vlog_unmap. */
 typedef struct vlog_mapping vlog_mapping;
 int vlog_map(vlog *log, const vlog_head *head, vlog_mapping **mapping, const void **data, cairn_error *error);
 void vlog_unmap(vlog_mapping *mapping); /* NULL is nothing */
+
+/* The same for a record that was mapped and verified before: without a system call, and held at once. 1, or 0 when it
+ * is another key's. VLOG_UNSEEN: it was not. */
+typedef struct vlog_seen {
+    segment *held;
+    const void *data;
+    uint64_t size, expires_at_ms;
+} vlog_seen;
+#define VLOG_UNSEEN 2
+int vlog_map_seen(vlog *log, location where, const void *key, size_t key_size, vlog_seen *seen);
 
 /* The whole record in one allocation, *record (malloc), with its payload behind the header. One read where the record
  * is small. Verified. */

@@ -218,7 +218,7 @@ void record_rebind(uint8_t *bytes, uint32_t header_size, uint64_t seed) {
     le64_put(bytes + AT_CHECKSUM, header_checksum(bytes, header_size, seed));
 }
 
-static void decode_fields(record_header *h, const uint8_t *in) {
+void record_fields(record_header *h, const uint8_t in[RECORD_FIXED_BYTES]) {
     *h = (record_header){.type = in[AT_TYPE],
                          .flags = in[AT_FLAGS],
                          .codec = in[AT_CODEC],
@@ -280,7 +280,7 @@ record_check record_decode(record_header *header, const uint8_t *in, size_t size
     if (le64_get(in + AT_CHECKSUM) != header_checksum(in, header_size, seed)) return RECORD_INVALID;
 
     record_header decoded;
-    decode_fields(&decoded, in);
+    record_fields(&decoded, in);
     uint64_t bytes;
     if (!decode_tail(&decoded, in) || !fields_agree(&decoded) || mul_overflows(decoded.units, UNIT_BYTES, &bytes) ||
         bytes > available || !lengths_agree(&decoded, in))

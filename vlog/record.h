@@ -106,6 +106,9 @@ typedef enum record_check {
  * is set, at most RECORD_HEADER_MAX and `available`. */
 record_check record_decode(record_header *header, const uint8_t *in, size_t size, uint64_t available, uint64_t seed);
 
+/* The fields before the key, of a header that was decoded before and has not changed. */
+void record_fields(record_header *header, const uint8_t in[RECORD_FIXED_BYTES]);
+
 static inline const uint8_t *record_key(const uint8_t *in) { return in + RECORD_FIXED_BYTES; }
 /* Offset of the frame table in the header. */
 static inline size_t record_table_offset(uint32_t key_size) {

@@ -39,6 +39,7 @@ void segment_free(segment *s) {
         free(handle);
     }
     warm_free(atomic_load(&s->warm));
+    viewed_free(atomic_load(&s->viewed));
     free(s);
 }
 

@@ -7,7 +7,7 @@
  *    which readers of footers take under the lock. `end` is atomic, because statistics read it without the lock.
  *  - `target`, `written`: the append lock.
  *  - `live`, `freed`, `held_bytes`, `holds`, `spoiled`, `no_holes`, `shared`, `scattered`: atomic, any thread.
- *    `warm`: see vlog/warm.h.
+ *    `warm`, `viewed`: see vlog/warm.h and vlog/viewed.h.
  *  - base_granule and granules of a compacted segment: its writer's, until it is published.
  *  - `handle`: published atomically. A user of it is inside the epoch. It is opened on first use and closed, when too
  * many are open, through the epoch (segment_files.lock guards opening and closing). A segment that is not sealed is
@@ -23,6 +23,7 @@
 #include "src/os/os_thread.h"
 #include "vlog/file_name.h"
 #include "vlog/manifest.h"
+#include "vlog/viewed.h"
 #include "vlog/warm.h"
 
 #include <stdatomic.h>
@@ -59,6 +60,7 @@ typedef struct segment {
     _Atomic(segment_handle *) handle;
     bool no_window; /* fixed */
     _Atomic(warm_table *) warm;
+    _Atomic(viewed_table *) viewed;
     atomic_bool used; /* since the file cache's hand last passed */
     atomic_bool pinned;
 } segment;

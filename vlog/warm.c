@@ -64,7 +64,7 @@ static warm_table *make_table(_Atomic(warm_table *) *slot, uint64_t capacity) {
 
 static os_window *make_window(warm_table *table, os_file *file) {
     os_window *window = NULL, *there = NULL;
-    if (os_window_open(file, table->capacity, &window) != 0) return NULL;
+    if (os_window_open(file, table->capacity, OS_ONLY_WHAT_IS_NEAR, &window) != 0) return NULL;
     if (atomic_compare_exchange_strong(&table->window, &there, window)) return window;
     os_window_close(window);
     return there;

@@ -40,6 +40,8 @@ enum {
     OS_GROWS = 8 /* with OS_CREATE: it will be appended to for long. Where a file system would allocate as much again
                     beyond the end of such a file (xfs), this keeps it to OS_AHEAD_BYTES */
 };
+/* Of a window: it is only for what window_load finds in memory, so nothing around a byte that is not is read in. */
+#define OS_ONLY_WHAT_IS_NEAR 1u
 #define OS_AHEAD_BYTES ((uint64_t)256 << 10)
 
 typedef struct os_file_info {
@@ -106,17 +108,21 @@ struct os {
     int (*file_map)(os_file *file, uint64_t offset, size_t size, const void **data);
     void (*file_unmap)(os_file *file, const void *data, size_t size);
 
-    /* A window on the first `size` bytes of a file, which may be shorter and grow: for reads of what is in memory
-     * without a system call. It outlives the handle of the file. */
-    int (*window_open)(os_file *file, uint64_t size, os_window **out);
+    /* A window on the first `size` bytes of a file, which may be shorter and grow: for reads without a system call. It
+     * outlives the handle of the file. flags: OS_ONLY_WHAT_IS_NEAR, or 0. */
+    int (*window_open)(os_file *file, uint64_t size, unsigned flags, os_window **out);
     void (*window_close)(os_window *window);
     /* Makes bytes of the window's file that exist, and are in memory at this moment, ready for window_read. -EAGAIN:
      * some are not in memory; nothing was read in for this. -EIO: some do not exist. -EOPNOTSUPP: no window can be read
      * safely here. */
     int (*window_load)(os_window *window, os_file *file, uint64_t offset, size_t size);
-    /* Copies bytes that were loaded, as the file holds them now. 1: copied, but it took so long that they must have
-     * come from the device: not in memory any more. -EIO: the file cannot give them (an error of the device, or cut
-     * short): never a signal. -EOPNOTSUPP: not in this thread. */
+    /* Reads bytes that exist into memory, as file_map, and says where they lie: at the window's address and the offset.
+     * Valid as long as the window is open; whoever looks there does so as in a mapping. -EIO: some do not exist, or the
+     * device cannot give them. -EOPNOTSUPP: no window can be read safely here. */
+    int (*window_show)(os_window *window, os_file *file, uint64_t offset, size_t size, const void **data);
+    /* Copies bytes that were loaded or shown, as the file holds them now. 1: copied, but it took so long that they must
+     * have come from the device: not in memory any more. -EIO: the file cannot give them (an error of the device, or
+     * cut short): never a signal. -EOPNOTSUPP: not in this thread. */
     int (*window_read)(os_window *window, void *buf, size_t size, uint64_t offset);
 
     uint64_t (*clock_ms)(os *self);                  /* wall clock, milliseconds since 1970 */
@@ -197,12 +203,15 @@ static inline int os_file_map(os_file *file, uint64_t offset, size_t size, const
 static inline void os_file_unmap(os_file *file, const void *data, size_t size) {
     file->os->file_unmap(file, data, size);
 }
-static inline int os_window_open(os_file *file, uint64_t size, os_window **out) {
-    return file->os->window_open(file, size, out);
+static inline int os_window_open(os_file *file, uint64_t size, unsigned flags, os_window **out) {
+    return file->os->window_open(file, size, flags, out);
 }
 static inline void os_window_close(os_window *window) { window->os->window_close(window); }
 static inline int os_window_load(os_window *window, os_file *file, uint64_t offset, size_t size) {
     return window->os->window_load(window, file, offset, size);
+}
+static inline int os_window_show(os_window *window, os_file *file, uint64_t offset, size_t size, const void **data) {
+    return window->os->window_show(window, file, offset, size, data);
 }
 static inline int os_window_read(os_window *window, void *buf, size_t size, uint64_t offset) {
     return window->os->window_read(window, buf, size, offset);

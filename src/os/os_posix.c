@@ -66,6 +66,7 @@ os *os_posix(void) {
         .window_open = posix_window_open,
         .window_close = posix_window_close,
         .window_load = posix_window_load,
+        .window_show = posix_window_show,
         .window_read = posix_window_read,
         .clock_ms = posix_clock_ms,
         .monotonic_ns = posix_monotonic_ns,

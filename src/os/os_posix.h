@@ -51,9 +51,10 @@ size_t posix_page_bytes(void);
 /* Whole pages: maps what is in memory, reads the rest in. -EIO, -ENOMEM. */
 int posix_populate(void *start, size_t size);
 
-int posix_window_open(os_file *file, uint64_t size, os_window **out);
+int posix_window_open(os_file *file, uint64_t size, unsigned flags, os_window **out);
 void posix_window_close(os_window *window);
 int posix_window_load(os_window *window, os_file *file, uint64_t offset, size_t size);
+int posix_window_show(os_window *window, os_file *file, uint64_t offset, size_t size, const void **data);
 int posix_window_read(os_window *window, void *buf, size_t size, uint64_t offset);
 
 #endif

@@ -99,7 +99,7 @@ static bool thread_takes_sigbus(void) {
     return thread.mask == MASK_OPEN;
 }
 
-int posix_window_open(os_file *file, uint64_t size, os_window **out) {
+int posix_window_open(os_file *file, uint64_t size, unsigned flags, os_window **out) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     if (size == 0 || size > SIZE_MAX / 2) return -EINVAL;
     if (atomic_fetch_add(&windows, 1) >= WINDOWS_MAX) {
@@ -114,8 +114,7 @@ int posix_window_open(os_file *file, uint64_t size, os_window **out) {
         return -ENOMEM;
     }
     CHECK(pthread_once(&once, install) == 0);
-    /* Nothing is read ahead: what is not in memory any more is read from the file, not through the window. */
-    (void)madvise(data, (size_t)size, MADV_RANDOM);
+    if ((flags & OS_ONLY_WHAT_IS_NEAR) != 0) (void)madvise(data, (size_t)size, MADV_RANDOM);
     *w = (posix_window){.base = {.os = file->os}, .data = data, .size = (size_t)size};
     *out = &w->base;
     return 0;
@@ -142,17 +141,29 @@ static int check_resident(const uint8_t *begin, size_t size) {
     return 0;
 }
 
-int posix_window_load(os_window *window, os_file *file, uint64_t offset, size_t size) {
-    posix_window *w = (posix_window *)window;
+static int check_range(const posix_window *w, os_file *file, uint64_t offset, size_t size) {
     struct stat st;
     CHECK(offset <= w->size && size <= w->size - offset);
     if (!handler_is_ours()) return -EOPNOTSUPP;
     if (fstat(((posix_file *)file)->fd, &st) != 0) return -errno;
-    if (offset + size > (uint64_t)st.st_size) return -EIO;
+    return offset + size > (uint64_t)st.st_size ? -EIO : 0;
+}
+
+int posix_window_load(os_window *window, os_file *file, uint64_t offset, size_t size) {
+    const posix_window *w = (posix_window *)window;
     size_t lead = (size_t)offset & (posix_page_bytes() - 1);
-    uint8_t *begin = w->data + offset - lead;
-    int rc = check_resident(begin, lead + size);
-    return rc != 0 ? rc : posix_populate(begin, lead + size);
+    int rc = check_range(w, file, offset, size);
+    if (rc == 0) rc = check_resident(w->data + offset - lead, lead + size);
+    return rc != 0 ? rc : posix_populate(w->data + offset - lead, lead + size);
+}
+
+int posix_window_show(os_window *window, os_file *file, uint64_t offset, size_t size, const void **data) {
+    const posix_window *w = (posix_window *)window;
+    size_t lead = (size_t)offset & (posix_page_bytes() - 1);
+    int rc = check_range(w, file, offset, size);
+    if (rc == 0) rc = posix_populate(w->data + offset - lead, lead + size);
+    if (rc == 0) *data = w->data + offset;
+    return rc;
 }
 
 /* memcpy out of a mapping: 0 or -EIO. */

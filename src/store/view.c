@@ -1,5 +1,5 @@
 /* Views: a value where it lies, mapped; or in the cache, pinned; or, where it is compressed, a decoded copy. Verified
- * as a whole when the view is opened. */
+ * as a whole when it is viewed for the first time. */
 #include "src/base/check.h"
 #include "src/base/status.h"
 #include "src/store/store.h"
@@ -11,8 +11,8 @@ struct cairn_view {
     const void *data;
     size_t size;
     value_file *file;           /* of a value of its own */
-    vlog_mapping *mapping;      /* of a value in the log ... */
-    segment *held;              /* ... and where it lies */
+    segment *held;              /* where a value in the log lies, in its window or ... */
+    vlog_mapping *mapping;      /* ... in a mapping of its own */
     const cached_value *cached; /* of one in the cache */
     uint8_t *copy;              /* of one that is compressed */
 };
@@ -66,9 +66,41 @@ static bool view_cached(cairn_view *v, key_hash hash, const void *key, size_t ke
     return true;
 }
 
+typedef struct seen_search {
+    cairn_view *view;
+    const void *key;
+    size_t key_size;
+    vlog_seen seen;
+    int rc; /* of the last candidate */
+} seen_search;
+
+static int match_seen(void *ctx, location candidate) {
+    seen_search *s = ctx;
+    s->rc = location_holds(candidate) != LOCATION_VALUE
+                ? VLOG_UNSEEN
+                : vlog_map_seen(s->view->store->log, candidate, s->key, s->key_size, &s->seen);
+    return s->rc != 0;
+}
+
+/* A value that was viewed before. What is not settled by this (expiry, other kinds) goes the ordinary way. */
+static bool view_seen(cairn_view *v, key_hash hash, const void *key, size_t key_size) {
+    seen_search s = {.view = v, .key = key, .key_size = key_size};
+    location where;
+    if (hash_index_find(v->store->index, hash.index, match_seen, &s, &where) <= 0 || s.rc != 1) return false;
+    if (s.seen.expires_at_ms != 0 && s.seen.expires_at_ms <= store_now(v->store)) {
+        vlog_release(s.seen.held);
+        return false;
+    }
+    v->held = s.seen.held;
+    v->data = s.seen.data;
+    v->size = s.seen.size;
+    return true;
+}
+
 static int open_view(cairn_view *v, const void *key, size_t key_size, unsigned stripe, cairn_error *error) {
     cairn *store = v->store;
-    if (view_cached(v, store_hash(store, key, key_size), key, key_size, stripe)) return CAIRN_OK;
+    key_hash hash = store_hash(store, key, key_size);
+    if (view_cached(v, hash, key, key_size, stripe) || view_seen(v, hash, key, key_size)) return CAIRN_OK;
     store_found found;
     int rc = store_find_present(store, key, key_size, &found, error);
     if (rc == CAIRN_OK) rc = map_found(v, &found, error);

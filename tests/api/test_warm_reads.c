@@ -40,9 +40,9 @@ static int counted_readv(os_file *file, const struct iovec *iov, int count, uint
     return os_posix()->file_readv(file, iov, count, offset, got);
 }
 
-static int counted_open(os_file *file, uint64_t size, os_window **out) {
+static int counted_open(os_file *file, uint64_t size, unsigned flags, os_window **out) {
     atomic_fetch_add(&windows, 1);
-    return os_posix()->window_open(file, size, out);
+    return os_posix()->window_open(file, size, flags, out);
 }
 
 static int counted_load(os_window *window, os_file *file, uint64_t offset, size_t size) {

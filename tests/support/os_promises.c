@@ -541,8 +541,8 @@ static void a_window_shows_what_the_file_holds_as_it_grows_and_outlives_handle_a
     static uint8_t bytes[3 * BLOCK], seen[3 * BLOCK];
     for (size_t i = 0; i < sizeof bytes; i++)
         bytes[i] = (uint8_t)(i * 5 + i / 256);
-    assert_int_equal(os_window_open(file, 0, &window), -EINVAL);
-    assert_int_equal(os_window_open(file, 64 * BLOCK, &window), 0);
+    assert_int_equal(os_window_open(file, 0, 0, &window), -EINVAL);
+    assert_int_equal(os_window_open(file, 64 * BLOCK, OS_ONLY_WHAT_IS_NEAR, &window), 0);
     for (size_t end = 0; end < sizeof bytes; end += BLOCK / 2) {
         assert_int_equal(os_file_write(file, bytes + end, BLOCK / 2, end), 0);
         assert_int_equal(os_window_load(window, file, end, BLOCK / 2), 0);
@@ -559,6 +559,31 @@ static void a_window_shows_what_the_file_holds_as_it_grows_and_outlives_handle_a
     os_dir_close(root);
 }
 
+static void a_window_shows_bytes_that_exist_at_its_address_and_keeps_them(void **state) {
+    window_signal_restore();
+    os_dir *root = open_root(*state);
+    os_file *file = make_file(root, "f", "");
+    os_window *window = NULL;
+    static uint8_t bytes[3 * BLOCK];
+    const void *first = NULL, *later = NULL;
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(i * 3 + i / 256);
+    assert_int_equal(os_window_open(file, 64 * BLOCK, 0, &window), 0);
+    assert_int_equal(os_file_write(file, bytes, BLOCK, 0), 0);
+    assert_int_equal(os_window_show(window, file, 0, BLOCK, &first), 0);
+    assert_int_equal(os_window_show(window, file, 0, BLOCK + 1, &later), -EIO);
+    assert_null(later);
+    assert_int_equal(os_file_write(file, bytes + BLOCK, 2 * BLOCK, BLOCK), 0);
+    assert_int_equal(os_window_show(window, file, BLOCK + 7, BLOCK, &later), 0);
+    assert_ptr_equal(later, (const uint8_t *)first + BLOCK + 7);
+    os_file_close(file);
+    assert_int_equal(os_unlink(root, "f"), 0);
+    assert_memory_equal(first, bytes, BLOCK);
+    assert_memory_equal(later, bytes + BLOCK + 7, BLOCK);
+    os_window_close(window);
+    os_dir_close(root);
+}
+
 static void what_does_not_exist_is_not_loaded_and_what_was_cut_off_is_an_error(void **state) {
     window_signal_restore();
     os_dir *root = open_root(*state);
@@ -566,7 +591,7 @@ static void what_does_not_exist_is_not_loaded_and_what_was_cut_off_is_an_error(v
     os_window *window = NULL;
     static uint8_t bytes[3 * BLOCK], seen[3 * BLOCK];
     assert_int_equal(os_file_write(file, bytes, sizeof bytes, 0), 0);
-    assert_int_equal(os_window_open(file, 64 * BLOCK, &window), 0);
+    assert_int_equal(os_window_open(file, 64 * BLOCK, OS_ONLY_WHAT_IS_NEAR, &window), 0);
     assert_int_equal(os_window_load(window, file, 0, sizeof bytes + 1), -EIO);
     assert_int_equal(os_window_load(window, file, 0, sizeof bytes), 0);
     assert_int_equal(os_file_truncate(file, BLOCK), 0);
@@ -664,6 +689,7 @@ int os_promises_run(const char *group, CMFixtureFunction setup, CMFixtureFunctio
         PROMISE(a_mapping_begins_at_any_offset_and_outlives_the_name),
         PROMISE(bytes_that_do_not_exist_are_not_mapped),
         PROMISE(a_window_shows_what_the_file_holds_as_it_grows_and_outlives_handle_and_name),
+        PROMISE(a_window_shows_bytes_that_exist_at_its_address_and_keeps_them),
         PROMISE(what_does_not_exist_is_not_loaded_and_what_was_cut_off_is_an_error),
         PROMISE(time_does_not_run_back_and_random_bytes_differ),
         PROMISE(many_threads_use_one_handle),

@@ -323,6 +323,7 @@ void sim_os_table(os *table) {
         .window_open = sim_call_window_open,
         .window_close = sim_call_window_close,
         .window_load = sim_call_window_load,
+        .window_show = sim_call_window_show,
         .window_read = sim_call_window_read,
         .clock_ms = sim_clock_ms,
         .monotonic_ns = sim_monotonic_ns,

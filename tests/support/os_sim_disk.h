@@ -193,9 +193,10 @@ int sim_call_punch(os_file *base, uint64_t offset, uint64_t size);
 int sim_call_clone(os_file *from, os_file *to);
 int sim_call_map(os_file *base, uint64_t offset, size_t size, const void **data);
 void sim_call_unmap(os_file *base, const void *data, size_t size);
-int sim_call_window_open(os_file *base, uint64_t size, os_window **out);
+int sim_call_window_open(os_file *base, uint64_t size, unsigned flags, os_window **out);
 void sim_call_window_close(os_window *base);
 int sim_call_window_load(os_window *base, os_file *file, uint64_t offset, size_t size);
+int sim_call_window_show(os_window *base, os_file *file, uint64_t offset, size_t size, const void **data);
 int sim_call_window_read(os_window *base, void *buf, size_t size, uint64_t offset);
 
 #endif

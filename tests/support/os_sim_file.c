@@ -308,12 +308,14 @@ typedef struct sim_window {
     os_window base;
     sim_file *file;
     uint64_t size;
+    uint8_t *shown; /* as long as the window, as far as window_show has copied it; NULL: nothing yet */
     char name[SIM_NAME_SIZE];
 } sim_window;
 
-int sim_call_window_open(os_file *base, uint64_t size, os_window **out) {
+int sim_call_window_open(os_file *base, uint64_t size, unsigned flags, os_window **out) {
     const sim_file_handle *h = (sim_file_handle *)base;
     sim_disk *d = disk_of_file(base);
+    (void)flags; /* how near a byte is, nobody can tell here */
     if (size == 0) return -EINVAL;
     sim_window *w = malloc(sizeof *w);
     if (w == NULL) return -ENOMEM;
@@ -334,6 +336,7 @@ int sim_call_window_open(os_file *base, uint64_t size, os_window **out) {
 void sim_call_window_close(os_window *base) {
     sim_window *w = (sim_window *)base;
     let_go((sim_disk *)base->os, w->file);
+    free(w->shown);
     free(w);
 }
 
@@ -356,5 +359,28 @@ int sim_call_window_load(os_window *base, os_file *file, uint64_t offset, size_t
     call c;
     int rc = call_enter(&c, (sim_disk *)base->os, SIM_MAP, w->name, offset, size);
     if (rc == 0 && w->file->now->size < offset + size) rc = -EIO;
+    return call_leave(&c, rc);
+}
+
+/* What is shown again is the same, and may be looked at meanwhile: it is not written again. */
+static void show(sim_window *w, uint64_t offset, size_t size) {
+    uint8_t piece[SIM_PAGE];
+    for (size_t done = 0; done < size;) {
+        size_t step = min_u64(size - done, sizeof piece);
+        content_read(w->file->now, piece, step, offset + done);
+        if (memcmp(w->shown + offset + done, piece, step) != 0) memcpy(w->shown + offset + done, piece, step);
+        done += step;
+    }
+}
+
+int sim_call_window_show(os_window *base, os_file *file, uint64_t offset, size_t size, const void **data) {
+    sim_window *w = (sim_window *)base;
+    CHECK(((sim_file_handle *)file)->file == w->file && offset <= w->size && size <= w->size - offset);
+    call c;
+    int rc = call_enter(&c, (sim_disk *)base->os, SIM_MAP, w->name, offset, size);
+    if (rc == 0 && w->file->now->size < offset + size) rc = -EIO;
+    if (rc == 0 && w->shown == NULL && (w->shown = calloc(1, w->size)) == NULL) rc = -ENOMEM;
+    if (rc == 0) show(w, offset, size);
+    if (rc == 0) *data = w->shown + offset;
     return call_leave(&c, rc);
 }

@@ -17,7 +17,7 @@ static void install(void) {
     real_file_save(folder, "window", "bytes", 5);
     CHECK(os_posix()->dir_open(os_posix(), folder, 0, &dir) == 0);
     CHECK(os_file_open(dir, "window", OS_READ_ONLY, &file) == 0);
-    CHECK(os_window_open(file, 5, &window) == 0);
+    CHECK(os_window_open(file, 5, OS_ONLY_WHAT_IS_NEAR, &window) == 0);
     os_window_close(window);
     os_file_close(file);
     os_dir_close(dir);

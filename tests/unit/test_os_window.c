@@ -34,7 +34,7 @@ static void open_window(opened *o, const char *folder) {
     real_file_save(folder, "f", content, FILE_BYTES);
     assert_int_equal(os_posix()->dir_open(os_posix(), folder, 0, &o->dir), 0);
     assert_int_equal(os_file_open(o->dir, "f", 0, &o->file), 0);
-    assert_int_equal(os_window_open(o->file, 4 * FILE_BYTES, &o->window), 0);
+    assert_int_equal(os_window_open(o->file, 4 * FILE_BYTES, OS_ONLY_WHAT_IS_NEAR, &o->window), 0);
     assert_int_equal(os_window_load(o->window, o->file, 0, FILE_BYTES), 0);
 }
 
@@ -123,13 +123,13 @@ static void a_process_has_a_limited_number_of_windows(void **state) {
     size_t count = 0;
     int rc = 0;
     open_window(&o, *state);
-    while (count < 20000 && (rc = os_window_open(o.file, 4096, &windows[count])) == 0)
+    while (count < 20000 && (rc = os_window_open(o.file, 4096, OS_ONLY_WHAT_IS_NEAR, &windows[count])) == 0)
         count++;
     assert_int_equal(rc, -EOPNOTSUPP);
     assert_in_range(count, 1000, 19999);
     while (count > 0)
         os_window_close(windows[--count]);
-    assert_int_equal(os_window_open(o.file, 4096, &windows[0]), 0);
+    assert_int_equal(os_window_open(o.file, 4096, OS_ONLY_WHAT_IS_NEAR, &windows[0]), 0);
     os_window_close(windows[0]);
     close_window(&o);
 }
