@@ -242,8 +242,8 @@ CAIRN_API int cairn_reader_pread(cairn_reader *reader, void *buf, size_t len, ui
                                  cairn_error *error); /* as cairn_read */
 CAIRN_API void cairn_reader_close(cairn_reader *reader);
 
-/* The whole value, verified, without a copy where it is stored raw: a pinned mapping. Valid until closed. The first view
- * of a value in a handle reads and verifies all of it; later ones of a value in the log make no system call. */
+/* The whole value, verified, without a copy where it is stored raw: a pinned mapping. Valid until closed. The first
+ * view of a value in a handle reads and verifies all of it; later ones of a value in the log make no system call. */
 CAIRN_API int cairn_view_open(cairn *store, const void *key, size_t key_size, cairn_view **view, cairn_error *error);
 CAIRN_API const void *cairn_view_data(const cairn_view *view); /* non-NULL also for an empty value */
 CAIRN_API size_t cairn_view_size(const cairn_view *view);
