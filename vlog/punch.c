@@ -9,15 +9,21 @@
 #include <errno.h>
 #include <stdlib.h>
 
+typedef struct hole {
+    os_range range;
+    bool grows; /* some of it was not freed before */
+} hole;
+
 struct vlog_punch {
     vlog *log;
     segment *segment;
     footer_builder builder;
-    os_range *ranges; /* all that are freed, also before */
+    hole *holes; /* all that are freed, also before */
     size_t count, capacity;
     uint64_t old_size, old_footer, new_size, trailer_checksum; /* old_footer: where it begins */
-    uint64_t freed;                                            /* bytes of all ranges */
+    uint64_t freed;                                            /* bytes of all holes */
     uint64_t run_min;
+    bool pinned; /* from write to sync: that must go through a descriptor which saw every write error */
 };
 
 /* Entries that may become one FREED. */
@@ -30,8 +36,9 @@ typedef struct run {
 
 void vlog_punch_free(vlog_punch *p) {
     if (p == NULL) return;
+    if (p->pinned) atomic_store(&p->segment->pinned, false);
     footer_builder_release(&p->builder);
-    free(p->ranges);
+    free(p->holes);
     free(p);
 }
 
@@ -46,12 +53,13 @@ static bool is_worth_a_hole(const vlog_punch *p, const run *r) {
     return r->any_freed || (r->any_dead && b.end - b.begin >= p->run_min);
 }
 
-static int add_range(vlog_punch *p, os_range r) {
-    os_range *grown = array_with_room(p->ranges, &p->capacity, p->count, sizeof *grown, 16);
+static int add_hole(vlog_punch *p, const run *r) {
+    hole *grown = array_with_room(p->holes, &p->capacity, p->count, sizeof *grown, 16);
     if (grown == NULL) return CAIRN_NO_MEMORY;
-    p->ranges = grown;
-    p->ranges[p->count++] = r;
-    p->freed += r.end - r.begin;
+    p->holes = grown;
+    hole h = {.range = record_blocks(r->begin, r->end), .grows = r->any_dead || !r->any_freed};
+    p->holes[p->count++] = h;
+    p->freed += h.range.end - h.range.begin;
     return CAIRN_OK;
 }
 
@@ -70,7 +78,7 @@ static int end_run(vlog_punch *p, run *r) {
                               .units = (r->end - r->begin) / UNIT_BYTES,
                               .place = r->entries[r->count - 1].place};
         rc = add_entry(p, &freed);
-        if (rc == CAIRN_OK) rc = add_range(p, record_blocks(r->begin, r->end));
+        if (rc == CAIRN_OK) rc = add_hole(p, r);
     } else {
         for (size_t i = 0; rc == CAIRN_OK && i < r->count; i++) {
             rc = add_entry(p, &r->entries[i]);
@@ -150,7 +158,7 @@ static int fails(const vlog_punch *p, int os_rc, cairn_error *error) {
     return status_os(error, os_rc, "cannot write a footer of segment %s", segment_name_of(p->segment).text);
 }
 
-static int write_synced(const vlog_punch *p, os_file *file, const uint8_t *footer, size_t size, cairn_error *error) {
+static int write_footer(const vlog_punch *p, os_file *file, const uint8_t *footer, size_t size, cairn_error *error) {
     int os_rc = os_file_truncate(file, p->old_size); /* what an attempt left that was cut off */
     if (os_rc == 0) os_rc = os_file_write(file, footer, size, p->builder.footer_offset);
     if (os_rc == 0 && p->new_size > p->old_size) os_rc = os_file_truncate(file, p->new_size);
@@ -159,10 +167,8 @@ static int write_synced(const vlog_punch *p, os_file *file, const uint8_t *foote
         (void)os_file_truncate(file, p->old_size);
         return rc;
     }
-    os_rc = os_file_sync(file);
-    if (os_rc == 0) return CAIRN_OK;
-    (void)vlog_fail(p->log);
-    return fails(p, os_rc, error);
+    (void)os_file_flush(file, p->builder.footer_offset, size); /* so that one commit of the journal is for many */
+    return CAIRN_OK;
 }
 
 /* The new footer goes before the old one where it fits there, else behind it: so the file does not grow with every
@@ -190,11 +196,26 @@ int vlog_punch_write(vlog_punch *p, cairn_error *error) {
         return status_set(error, CAIRN_NO_MEMORY, "no memory for a footer");
     }
     p->new_size = p->builder.footer_offset + size;
+    p->pinned = true;
+    atomic_store(&s->pinned, true);
     epoch_guard guard = epoch_enter(p->log->options.readers);
     rc = segment_file(&p->log->files, s, &file, error);
-    if (rc == CAIRN_OK) rc = write_synced(p, file, footer, size, error);
+    if (rc == CAIRN_OK) rc = write_footer(p, file, footer, size, error);
     epoch_exit(p->log->options.readers, guard);
     return rc;
+}
+
+int vlog_punch_sync(vlog_punch *p, cairn_error *error) {
+    os_file *file = NULL;
+    epoch_guard guard = epoch_enter(p->log->options.readers);
+    int rc = segment_file(&p->log->files, p->segment, &file, error);
+    int os_rc = rc == CAIRN_OK ? os_file_sync(file) : 0;
+    epoch_exit(p->log->options.readers, guard);
+    p->pinned = false;
+    atomic_store(&p->segment->pinned, false);
+    if (os_rc == 0) return rc;
+    (void)vlog_fail(p->log);
+    return fails(p, os_rc, error);
 }
 
 /* ---- Publishing ---- */
@@ -271,11 +292,13 @@ bool vlog_punch_is_possible(vlog *log, segment *s) {
     return possible;
 }
 
+/* What this handle has punched before is a hole. What an earlier one has, a power cut may have undone. */
 static int punch_all(const vlog_punch *p, os_file *file, cairn_error *error) {
     int rc = CAIRN_OK;
     for (size_t i = 0; rc == CAIRN_OK && i < p->count; i++) {
-        rc = punch(p, file, p->ranges[i], error);
+        if (p->holes[i].grows || !p->segment->holes_made) rc = punch(p, file, p->holes[i].range, error);
     }
+    p->segment->holes_made = rc == CAIRN_OK;
     /* Older footers lie between the last record and the new one, or behind it. */
     uint64_t footers = round_up(atomic_load(&p->segment->end), BLOCK_BYTES);
     if (rc == CAIRN_OK) rc = punch(p, file, (os_range){footers, p->builder.footer_offset}, error);

@@ -4,7 +4,8 @@
  * (src/store/holes.c), which calls these in order:
  *
  *   vlog_punch_plan     looks at a segment, and makes the new footer in memory
- *   vlog_punch_write    writes it beside the old one, durably
+ *   vlog_punch_write    writes it beside the old one
+ *   vlog_punch_sync     makes that durable; when all of many are written, since then one commit is for all of them
  *   vlog_punch_publish  puts it into the manifest, for many at once; raises the reclaim epoch
  *   vlog_punch_holes    when every reader has left that may know the old footer
  */
@@ -24,7 +25,8 @@ int vlog_punch_plan(vlog_punch **out, vlog *log, segment *s, vlog_dead dead, voi
 segment *vlog_punch_segment(const vlog_punch *p);
 /* The file system can punch holes into such a file. */
 bool vlog_punch_is_possible(vlog *log, segment *s);
-int vlog_punch_write(vlog_punch *p, cairn_error *error); /* a failed sync fails the log */
+int vlog_punch_write(vlog_punch *p, cairn_error *error);
+int vlog_punch_sync(vlog_punch *p, cairn_error *error); /* a failure fails the log */
 int vlog_punch_publish(vlog *log, vlog_punch *const *punches, size_t count, uint64_t reclaim_epoch, cairn_error *error);
 /* What fails leaves blocks that the next punch of the segment gives back; *freed: bytes that came free. */
 int vlog_punch_holes(vlog_punch *p, uint64_t *freed, cairn_error *error);

@@ -38,17 +38,18 @@ typedef struct segment_handle {
 
 typedef struct segment {
     uint64_t id, generation, base_granule, granules, seed;
-    bool compacted;              /* fixed: not a part of the append order */
-    bool alternate;              /* fixed: the other name, see segment_name_of */
-    bool punched;                /* the append lock */
-    uint64_t kept, gaps;         /* fixed: of a compacted one, bytes of tombstones, and of SKIPs */
-    uint32_t state;              /* SEGMENT_OPEN, SEGMENT_SEALED */
-    bool synced;                 /* open, full, and everything in it is synced: may be sealed in the manifest */
-    _Atomic uint64_t end;        /* offset behind the last record */
-    uint64_t target;             /* active: the log goes on to the next segment from here on, once that is there */
-    uint64_t written;            /* active: its file has blocks up to here (vlog/ahead.h); 0: none ahead */
-    _Atomic uint64_t live;       /* bytes of records that the index names */
-    _Atomic uint64_t freed;      /* bytes of records whose blocks were given back */
+    bool compacted;         /* fixed: not a part of the append order */
+    bool alternate;         /* fixed: the other name, see segment_name_of */
+    bool punched;           /* the append lock */
+    bool holes_made;        /* whoever compacts, one at a time: this handle has punched all that its footer lists */
+    uint64_t kept, gaps;    /* fixed: of a compacted one, bytes of tombstones, and of SKIPs */
+    uint32_t state;         /* SEGMENT_OPEN, SEGMENT_SEALED */
+    bool synced;            /* open, full, and everything in it is synced: may be sealed in the manifest */
+    _Atomic uint64_t end;   /* offset behind the last record */
+    uint64_t target;        /* active: the log goes on to the next segment from here on, once that is there */
+    uint64_t written;       /* active: its file has blocks up to here (vlog/ahead.h); 0: none ahead */
+    _Atomic uint64_t live;  /* bytes of records that the index names */
+    _Atomic uint64_t freed; /* bytes of records whose blocks were given back */
     _Atomic uint64_t held_bytes; /* of records that only snapshots still see */
     _Atomic uint32_t holds;      /* readers and views that have a record of it open */
     atomic_bool spoiled;         /* compaction found damage in it and leaves it alone */

@@ -116,6 +116,9 @@ static int write_footers(holes *h, cairn_error *error) {
     for (size_t i = 0; rc == CAIRN_OK && i < h->count; i++) {
         rc = vlog_punch_write(h->list[i], error);
     }
+    for (size_t i = 0; rc == CAIRN_OK && i < h->count; i++) {
+        rc = vlog_punch_sync(h->list[i], error);
+    }
     return rc;
 }
 

@@ -81,6 +81,33 @@ static void what_dies_later_is_freed_later(void **state) {
     }
 }
 
+static uint64_t punches_after_deleting(sim_box *b, unsigned i) {
+    delete_bulk(b, "a", i, i + 1);
+    sim_box_count(b, SIM_PUNCH);
+    (void)compact(b, CAIRN_OK);
+    uint64_t punches = sim_box_counted(b);
+    sim_fault_set(b->disk, NULL);
+    return punches;
+}
+
+static void what_is_a_hole_is_punched_again_by_another_handle_only(void **state) {
+    enum { COUNT = 40 };
+    sim_box *b = *state;
+    b->options.segment_bytes = 4 * SIM_BOX_SEGMENT_BYTES;
+    sim_box_reopen(b);
+    put_bulk(b, "a", 0, COUNT);
+    for (unsigned i = 0; i < COUNT; i += 2) {
+        delete_bulk(b, "a", i, i + 1);
+    }
+    (void)compact(b, CAIRN_OK);
+    assert_in_range(punches_after_deleting(b, 1), 1,
+                    3); /* to see whether it can be done, the new one, the old footer */
+    sim_box_reopen(b);
+    assert_in_range(punches_after_deleting(b, 5), 5, COUNT / 2);
+    assert_in_range(punches_after_deleting(b, 9), 1, 3);
+    assert_int_equal(verify_damage(b->store), 0);
+}
+
 static void a_segment_in_which_little_lives_goes_as_a_whole(void **state) {
     sim_box *b = *state;
     put_bulk(b, "a", 0, 20);
@@ -258,6 +285,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(large_dead_records_give_their_blocks_back_without_a_copy),
         TEST(what_dies_later_is_freed_later),
+        TEST(what_is_a_hole_is_punched_again_by_another_handle_only),
         TEST(a_segment_in_which_little_lives_goes_as_a_whole),
         TEST(what_dies_in_short_runs_goes_by_moving_what_lives_between),
         TEST(small_garbage_between_large_values_goes_without_a_copy_of_these),
