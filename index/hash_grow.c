@@ -63,14 +63,13 @@ static uint64_t stash_of(const hash_shape *shape) {
 }
 
 uint64_t hash_shape_pages(const hash_shape *shape) {
-    uint64_t bytes = bytes_of(shape->buckets, stash_of(shape));
-    return bytes >= PAGES_FROM ? round_up(bytes, OS_PAGE_BYTES) : 0;
+    uint64_t stash = stash_of(shape), bytes = bytes_of(shape->buckets, stash);
+    return stash <= UINT32_MAX && bytes >= PAGES_FROM ? round_up(bytes, os_page_bytes()) : 0;
 }
 
 hash_array *hash_array_of_shape(const hash_shape *shape, void *pages) {
     uint64_t stash = stash_of(shape);
-    if (pages == NULL || stash > UINT32_MAX) return hash_array_new(shape->buckets, stash);
-    return array_in(pages, shape->buckets, stash);
+    return pages == NULL ? hash_array_new(shape->buckets, stash) : array_in(pages, shape->buckets, stash);
 }
 
 void hash_array_free(hash_array *a) {

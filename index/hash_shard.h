@@ -131,11 +131,11 @@ bool hash_shard_copy(hash_index *index, unsigned shard, void *buf, uint64_t size
 bool hash_shard_is_dirty(const hash_index *index, unsigned shard); /* any thread */
 void hash_shard_mark_dirty(hash_index *index, unsigned shard);     /* any thread */
 
-/* Loading: an array of that shape is made, in these zeroed pages, which then are its own (NULL: in others), the image
- * is read into its slots, then it is adopted. An image that this
- * shard cannot have (an entry in a wrong place, a wrong count) is not adopted: false, and the array is still the
- * caller's. The shard is empty and clean before, clean afterwards. */
-uint64_t hash_shape_pages(const hash_shape *shape); /* bytes of whole pages that its array takes; 0: it takes none */
+/* Loading: an array of that shape is made, in hash_shape_pages bytes of zeroed pages, which then are its own (NULL: in
+ * memory that it gets itself), the image is read into its slots, then it is adopted. An image that this shard cannot
+ * have (an entry in a wrong place, a wrong count) is not adopted: false, and the array is still the caller's. The shard
+ * is empty and clean before, clean afterwards. */
+uint64_t hash_shape_pages(const hash_shape *shape); /* 0: its array takes no whole pages */
 hash_array *hash_array_of_shape(const hash_shape *shape, void *pages);
 bool hash_shard_adopt(hash_index *index, unsigned shard, hash_array *a, const hash_shape *shape);
 void hash_index_clear(hash_index *index); /* empty and clean again; no reader or writer is there */

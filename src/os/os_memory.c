@@ -4,6 +4,9 @@
 
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
+
+size_t os_page_bytes(void) { return (size_t)sysconf(_SC_PAGESIZE); }
 
 void *os_pages_alloc(size_t size) {
     void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
@@ -17,7 +20,7 @@ void *os_pages_region(size_t size) {
     uint8_t *pages = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (pages == MAP_FAILED) return NULL;
     size_t before = (size_t)(round_up((uintptr_t)pages, HUGE_BYTES) - (uintptr_t)pages);
-    size_t used = round_up(size, OS_PAGE_BYTES);
+    size_t used = round_up(size, os_page_bytes());
     if (before > 0) os_pages_free(pages, before);
     if (mapped > before + used) os_pages_free(pages + before + used, mapped - before - used);
     (void)madvise(pages + before, used, MADV_HUGEPAGE); /* where there are none, small ones do */

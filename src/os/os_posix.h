@@ -47,7 +47,6 @@ int posix_file_clone(os_file *from, os_file *to);
 
 int posix_file_map(os_file *file, uint64_t offset, size_t size, const void **data);
 void posix_file_unmap(os_file *file, const void *data, size_t size);
-size_t posix_page_bytes(void);
 /* Whole pages: maps what is in memory, reads the rest in. -EIO, -ENOMEM. */
 int posix_populate(void *start, size_t size);
 

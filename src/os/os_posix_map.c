@@ -4,21 +4,19 @@
  * an error here where it would be a SIGBUS later. (A file that is cut short afterwards still is one.)
  */
 #include "src/base/check.h"
+#include "src/os/os_memory.h"
 #include "src/os/os_posix.h"
 
 #include <errno.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22 /* Linux 5.14; older kernels answer EINVAL */
 #endif
 
-size_t posix_page_bytes(void) { return (size_t)sysconf(_SC_PAGESIZE); }
-
 /* Bytes between the start of the page and the byte that the caller sees. */
-static size_t lead_of(uint64_t offset) { return (size_t)(offset & (posix_page_bytes() - 1)); }
+static size_t lead_of(uint64_t offset) { return (size_t)(offset & (os_page_bytes() - 1)); }
 
 int posix_populate(void *start, size_t size) {
     int rc;

@@ -10,6 +10,7 @@
  * undone.
  */
 #include "src/base/check.h"
+#include "src/os/os_memory.h"
 #include "src/os/os_posix.h"
 
 #include <errno.h>
@@ -128,7 +129,7 @@ void posix_window_close(os_window *window) {
 }
 
 static int check_resident(const uint8_t *begin, size_t size) {
-    size_t page = posix_page_bytes();
+    size_t page = os_page_bytes();
     for (size_t done = 0; done < size;) {
         unsigned char resident[RESIDENT_PAGES_MAX];
         size_t piece = (size_t)min_u64(size - done, RESIDENT_PAGES_MAX * page);
@@ -151,7 +152,7 @@ static int check_range(const posix_window *w, os_file *file, uint64_t offset, si
 
 int posix_window_load(os_window *window, os_file *file, uint64_t offset, size_t size) {
     const posix_window *w = (posix_window *)window;
-    size_t lead = (size_t)offset & (posix_page_bytes() - 1);
+    size_t lead = (size_t)offset & (os_page_bytes() - 1);
     int rc = check_range(w, file, offset, size);
     if (rc == 0) rc = check_resident(w->data + offset - lead, lead + size);
     return rc != 0 ? rc : posix_populate(w->data + offset - lead, lead + size);
@@ -159,7 +160,7 @@ int posix_window_load(os_window *window, os_file *file, uint64_t offset, size_t 
 
 int posix_window_show(os_window *window, os_file *file, uint64_t offset, size_t size, const void **data) {
     const posix_window *w = (posix_window *)window;
-    size_t lead = (size_t)offset & (posix_page_bytes() - 1);
+    size_t lead = (size_t)offset & (os_page_bytes() - 1);
     int rc = check_range(w, file, offset, size);
     if (rc == 0) rc = posix_populate(w->data + offset - lead, lead + size);
     if (rc == 0) *data = w->data + offset;
@@ -168,7 +169,7 @@ int posix_window_show(os_window *window, os_file *file, uint64_t offset, size_t 
 
 /* memcpy out of a mapping: 0 or -EIO. */
 static int copy_guarded(void *to, const uint8_t *from, size_t size) {
-    guard g = {.begin = (uintptr_t)from & ~((uintptr_t)posix_page_bytes() - 1), .end = (uintptr_t)from + size};
+    guard g = {.begin = (uintptr_t)from & ~((uintptr_t)os_page_bytes() - 1), .end = (uintptr_t)from + size};
     if (sigsetjmp(g.out, 0) != 0) { /* saves no mask: that would be a system call */
         atomic_store_explicit(&thread.active, NULL, memory_order_relaxed);
         CHECK(pthread_sigmask(SIG_SETMASK, &g.blocked, NULL) == 0);
@@ -190,6 +191,6 @@ int posix_window_read(os_window *window, void *buf, size_t size, uint64_t offset
     if (!timed) return copy_guarded(buf, w->data + offset, size);
     uint64_t begin = window->os->monotonic_ns(window->os);
     int rc = copy_guarded(buf, w->data + offset, size);
-    uint64_t limit = SLOW_NS + size / posix_page_bytes() * SLOW_NS_A_PAGE;
+    uint64_t limit = SLOW_NS + size / os_page_bytes() * SLOW_NS_A_PAGE;
     return rc == 0 && window->os->monotonic_ns(window->os) - begin > limit ? 1 : rc;
 }

@@ -41,12 +41,14 @@ void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *old, size_t size);
 void *__real_aligned_alloc(size_t alignment, size_t size);
 void *__real_os_pages_alloc(size_t size);
+void *__real_os_pages_region(size_t size);
 void *__real_os_pages_resize(void *pages, size_t old_size, size_t size);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *old, size_t size);
 void *__wrap_aligned_alloc(size_t alignment, size_t size);
 void *__wrap_os_pages_alloc(size_t size);
+void *__wrap_os_pages_region(size_t size);
 void *__wrap_os_pages_resize(void *pages, size_t old_size, size_t size);
 
 void *__wrap_malloc(size_t size) { return is_due() ? NULL : __real_malloc(size); }
@@ -56,6 +58,7 @@ void *__wrap_aligned_alloc(size_t alignment, size_t size) {
     return is_due() ? NULL : __real_aligned_alloc(alignment, size);
 }
 void *__wrap_os_pages_alloc(size_t size) { return is_due() ? NULL : __real_os_pages_alloc(size); }
+void *__wrap_os_pages_region(size_t size) { return is_due() ? NULL : __real_os_pages_region(size); }
 void *__wrap_os_pages_resize(void *pages, size_t old_size, size_t size) {
     return is_due() ? NULL : __real_os_pages_resize(pages, old_size, size);
 }

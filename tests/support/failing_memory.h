@@ -1,6 +1,6 @@
 /* Allocations that fail, for test programs that are linked with the wrappers (tests/CMakeLists.txt): malloc, calloc,
- * realloc, aligned_alloc, os_pages_alloc and os_pages_resize, and the allocation of a handle or mapping inside the
- * operating system.
+ * realloc, aligned_alloc, os_pages_alloc, os_pages_region and os_pages_resize, and the allocation of a handle or
+ * mapping inside the operating system.
  *
  * Only what the library allocates on this thread between memory_counted and memory_uncounted is counted and may fail.
  * The simulated disk's own bookkeeping is not: its table is fenced. Not thread-safe beyond that.

@@ -1,11 +1,14 @@
 /* Shards so large that their arrays are pages: loaded, these lie in one region, and each goes alone. */
 #include "index/checkpoint_root.h"
+#include "index/hash_shard.h"
 #include "tests/support/checkpoint_box.h"
+#include "tests/support/failing_memory.h"
 #include "tests/support/rung.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -95,10 +98,40 @@ static void a_load_that_fails_gives_all_pages_back(void **state) {
     sim_free(f.disk);
 }
 
+/* Whatever cannot be had: without the region each array has pages of its own, without others the load fails cleanly. */
+static void a_region_that_cannot_be_had_is_done_without(void **state) {
+    (void)state;
+    checkpoint_box f;
+    checkpoint_info info;
+    uint64_t loaded = 0, before = 0;
+    open_filled(&f);
+    reopen(&f);
+    memory_fence(f.disk);
+    for (uint64_t nth = 0, failed = 1; failed > 0; nth++) {
+        if (nth == 1) before = mapped_pages();
+        memory_plan(nth, 1);
+        memory_counted();
+        uint8_t *blob = NULL;
+        size_t size = 0;
+        int rc = memory_uncounted(checkpoint_load(f.c, f.index, NULL, NULL, &info, &blob, &size, NULL));
+        failed = memory_failures();
+        free(blob);
+        if (rc != CAIRN_OK) assert_int_equal(rc, CAIRN_NO_MEMORY);
+        if (rc == CAIRN_OK) expect(f.index, 9, EACH);
+        if (rc == CAIRN_OK && failed > 0) loaded++;
+        hash_index_clear(f.index);
+    }
+    assert_int_equal(loaded, 1); /* the region's */
+    assert_in_range(mapped_pages(), 0, before + LARGE * EACH * 16 / 4096);
+    checkpoint_box_close(&f);
+    sim_free(f.disk);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(arrays_in_one_region_are_replaced_one_by_one),
         cmocka_unit_test(a_load_that_fails_gives_all_pages_back),
+        cmocka_unit_test(a_region_that_cannot_be_had_is_done_without),
     };
     return cmocka_run_group_tests_name("checkpoint_pages", tests, NULL, NULL);
 }
