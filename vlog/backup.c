@@ -58,7 +58,7 @@ static uint64_t dead_in(const segment *s) {
 }
 
 static void hold(vlog *log, segment *s) {
-    atomic_fetch_add(&s->holds, 1);
+    (void)vlog_hold(s);
     atomic_store(&s->backed_up, true);
     atomic_fetch_add(&log->backup_pinned, dead_in(s));
 }

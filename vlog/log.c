@@ -228,9 +228,9 @@ void vlog_held_subtract(vlog *log, location where) {
     if (s != NULL) atomic_fetch_sub(&s->held_bytes, bytes_of(where));
 }
 
-segment *vlog_hold(const vlog_head *head) {
-    atomic_fetch_add(&head->segment->holds, 1);
-    return head->segment;
+segment *vlog_hold(segment *s) {
+    atomic_fetch_add(&s->holds, 1);
+    return s;
 }
 
 void vlog_release(segment *held) {

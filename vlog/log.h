@@ -267,7 +267,7 @@ void vlog_held_add(vlog *log, location where);
 void vlog_held_subtract(vlog *log, location where);
 /* A record is open (as a reader or a view has it), so its segment stays. The caller is inside the epoch in which it
  * found the record. Released anywhere, once. */
-segment *vlog_hold(const vlog_head *head);
+segment *vlog_hold(segment *s);
 void vlog_release(segment *held); /* NULL is nothing */
 
 typedef struct vlog_usage {

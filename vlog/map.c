@@ -91,8 +91,7 @@ int vlog_map_seen(vlog *log, location where, const void *key, size_t key_size, v
     record_header h;
     record_fields(&h, bytes);
     if (h.key_size != key_size || memcmp(record_key(bytes), key, key_size) != 0) return 0;
-    atomic_fetch_add(&s->holds, 1);
-    *seen = (vlog_seen){.held = s,
+    *seen = (vlog_seen){.held = vlog_hold(s),
                         .data = viewed_at(viewed, offset + h.header_size),
                         .size = h.stored_size,
                         .expires_at_ms = h.expires_at_ms};

@@ -40,9 +40,9 @@ enum {
     OS_GROWS = 8 /* with OS_CREATE: it will be appended to for long. Where a file system would allocate as much again
                     beyond the end of such a file (xfs), this keeps it to OS_AHEAD_BYTES */
 };
+#define OS_AHEAD_BYTES ((uint64_t)256 << 10)
 /* Of a window: it is only for what window_load finds in memory, so nothing around a byte that is not is read in. */
 #define OS_ONLY_WHAT_IS_NEAR 1u
-#define OS_AHEAD_BYTES ((uint64_t)256 << 10)
 
 typedef struct os_file_info {
     uint64_t size;      /* bytes */

@@ -53,7 +53,7 @@ static void be_gentle(compaction *c) {
     uint64_t now = now_ns(c->store), worked = now - c->began_ns;
     store_space s = store_space_get(c->store);
     bool waited_for = !store_reserve_is_whole(c->store); /* by whoever wants to put something on a full disk */
-    if (!waited_for && s.room >= s.narrow) os_nap_us(min_u64(worked, 100000000u) / 1000);
+    if (!waited_for && s.room >= s.narrow) os_nap_us(min_u64(worked / 1000, NAP_US_MAX));
     c->began_ns = now_ns(c->store);
 }
 

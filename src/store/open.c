@@ -44,16 +44,12 @@ static bool asks_too_much(const cairn *store) {
     return store->options.ordered_index == CAIRN_ORDERED_ON && !ordered_is_built_in();
 }
 
-static int refuse_order(cairn_error *error) {
-    return status_set(error, CAIRN_UNSUPPORTED, "this library is built without the ordered index");
-}
-
 /* Opens and locks the directory; makes none for what is going to be refused. */
 static int open_dir(cairn *store, const char *path, cairn_error *error) {
     bool creates = store->options.create && !asks_too_much(store);
     unsigned flags = creates ? OS_CREATE : store->options.read_only ? OS_READ_ONLY : 0;
     int rc = store->os->dir_open(store->os, path, flags, &store->dir);
-    if (rc == -ENOENT && store->options.create && !creates) return refuse_order(error);
+    if (rc == -ENOENT && store->options.create && !creates) return store_ordered_refuse(error);
     if (rc == -ENOENT) return status_set(error, CAIRN_NO_STORE, "no store at '%.150s': no such directory", path);
     if (rc == -ENOTDIR) return status_set(error, CAIRN_NO_STORE, "no store at '%.150s': not a directory", path);
     if (rc != 0) return status_os(error, rc, "cannot open the directory '%.120s'", path);
@@ -85,7 +81,7 @@ static int check_empty(cairn *store, const char *path, cairn_error *error) {
 
 static int create(cairn *store, const char *path, cairn_error *error) {
     bool wants_order = store->options.ordered_index != CAIRN_ORDERED_OFF;
-    if (asks_too_much(store)) return refuse_order(error);
+    if (asks_too_much(store)) return store_ordered_refuse(error);
     int rc = check_empty(store, path, error);
     if (rc != CAIRN_OK) return rc;
     uint32_t flags = wants_order && ordered_is_built_in() ? IDENTITY_ORDERED : 0;
@@ -103,7 +99,7 @@ static int load_or_create(cairn *store, const char *path, bool *created, cairn_e
     }
     if (rc == CAIRN_OK) {
         if (store->options.ordered_index != CAIRN_ORDERED_ON) return CAIRN_OK;
-        if (asks_too_much(store)) return refuse_order(error);
+        if (asks_too_much(store)) return store_ordered_refuse(error);
         if ((store->identity.flags & IDENTITY_ORDERED) != 0) return CAIRN_OK;
         return status_set(error, CAIRN_UNSUPPORTED, "the store has no ordered index (cairn_index_add)");
     }

@@ -365,15 +365,17 @@ static int rebuild(cairn *store, const cairn_index_options *options, cairn_error
     return status_set(error, CAIRN_NOT_FOUND, "the store has no ordered index");
 }
 
+int store_ordered_refuse(cairn_error *error) {
+    return status_set(error, CAIRN_UNSUPPORTED, "this library is built without the ordered index");
+}
+
 static int call(cairn *store, const cairn_index_options *options,
                 int (*act)(cairn *store, const cairn_index_options *options, cairn_error *error), cairn_error *error) {
     cairn_index_options o;
     int rc = store_check_write(store, error);
     if (rc == CAIRN_OK) rc = store_copy_options(&o, sizeof o, options, error);
     if (rc != CAIRN_OK) return rc;
-    if (!ordered_is_built_in()) {
-        return status_set(error, CAIRN_UNSUPPORTED, "this library is built without the ordered index");
-    }
+    if (!ordered_is_built_in()) return store_ordered_refuse(error);
     os_mutex_lock(&store->ordered.admin);
     rc = act(store, &o, error);
     os_mutex_unlock(&store->ordered.admin);

@@ -72,6 +72,8 @@ void store_ordered_release(cairn *store);
 /* In recovery: this record is replayed. */
 int store_ordered_replayed(cairn *store, uint64_t place, location where, cairn_error *error);
 /* After it: opens the file, or makes that of a new store. A file that cannot be used is no failure. */
+/* CAIRN_UNSUPPORTED: what wants an ordered index, in a library that is built without. */
+int store_ordered_refuse(cairn_error *error);
 int store_ordered_open(cairn *store, bool created, cairn_error *error);
 
 void store_ordered_count(cairn *store, cairn_stats *stats); /* fills in what begins with `ordered` */

@@ -39,7 +39,7 @@ int cairn_reader_open(cairn *store, const void *key, size_t key_size, cairn_read
             rc = store_stream_open(store, &found->head, &r->file, error);
         } else {
             vlog_head_move(&r->head, &found->head);
-            r->held = vlog_hold(&r->head);
+            r->held = vlog_hold(r->head.segment);
         }
     }
     store_found_release(found);

@@ -29,7 +29,7 @@ static int map_found(cairn_view *v, const store_found *found, cairn_error *error
     if (v->size == 0) return CAIRN_OK;
     if (found->head.header.type != RECORD_STREAM && found->head.header.codec == CODEC_RAW) {
         int mapped = vlog_map(store->log, &found->head, &v->mapping, &v->data, error);
-        if (mapped == CAIRN_OK) v->held = vlog_hold(&found->head);
+        if (mapped == CAIRN_OK) v->held = vlog_hold(found->head.segment);
         return mapped;
     }
     int rc = CAIRN_OK;
