@@ -1,5 +1,5 @@
 /* Windows of the real system: what happens where a page can not be had, and whose signal it is. What both systems
- * promise of windows is in tests/support/os_promises.c. */
+ * promise of windows is in tests/support/os_promises_memory.c. */
 #include "src/base/check.h"
 #include "src/os/os.h"
 #include "src/os/os_thread.h"

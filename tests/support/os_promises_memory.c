@@ -1,0 +1,127 @@
+/* What os.h promises of mappings and windows. */
+#include "tests/support/os_promises_parts.h"
+#include "tests/support/window_signal.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* ---- Mappings ---- */
+
+static void a_mapping_begins_at_any_offset_and_outlives_the_name(void **state) {
+    os_dir *root = open_root(*state);
+    os_file *file = make_file(root, "f", "");
+    static uint8_t bytes[3 * BLOCK];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(i * 7 + i / 256);
+    assert_int_equal(os_file_write(file, bytes, sizeof bytes, 0), 0);
+    static const struct {
+        uint64_t offset;
+        size_t size;
+    } ranges[] = {{0, sizeof bytes}, {1, 1}, {BLOCK - 1, 2}, {BLOCK + 77, BLOCK}, {sizeof bytes - 1, 1}};
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
+        const void *data;
+        assert_int_equal(os_file_map(file, ranges[i].offset, ranges[i].size, &data), 0);
+        assert_memory_equal(data, bytes + ranges[i].offset, ranges[i].size);
+        os_file_unmap(file, data, ranges[i].size);
+    }
+    const void *data;
+    assert_int_equal(os_file_map(file, 100, BLOCK, &data), 0);
+    assert_int_equal(os_unlink(root, "f"), 0);
+    assert_memory_equal(data, bytes + 100, BLOCK);
+    os_file_unmap(file, data, BLOCK);
+    os_file_close(file);
+    os_dir_close(root);
+}
+
+static void bytes_that_do_not_exist_are_not_mapped(void **state) {
+    os_dir *root = open_root(*state);
+    os_file *file = make_file(root, "f", "0123456789");
+    const void *data = NULL;
+    assert_int_equal(os_file_map(file, 0, 11, &data), -EIO);
+    assert_int_equal(os_file_map(file, 10 * BLOCK, 1, &data), -EIO);
+    assert_int_equal(os_file_map(file, 0, 0, &data), -EINVAL);
+    assert_null(data);
+    os_file_close(file);
+    os_dir_close(root);
+}
+
+/* ---- Windows ---- */
+
+static void a_window_shows_what_the_file_holds_as_it_grows_and_outlives_handle_and_name(void **state) {
+    window_signal_restore();
+    os_dir *root = open_root(*state);
+    os_file *file = make_file(root, "f", "");
+    os_window *window = NULL;
+    static uint8_t bytes[3 * BLOCK], seen[3 * BLOCK];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(i * 5 + i / 256);
+    assert_int_equal(os_window_open(file, 0, 0, &window), -EINVAL);
+    assert_int_equal(os_window_open(file, 64 * BLOCK, OS_ONLY_WHAT_IS_NEAR, &window), 0);
+    for (size_t end = 0; end < sizeof bytes; end += BLOCK / 2) {
+        assert_int_equal(os_file_write(file, bytes + end, BLOCK / 2, end), 0);
+        assert_int_equal(os_window_load(window, file, end, BLOCK / 2), 0);
+        assert_true(os_window_read(window, seen, end + BLOCK / 2, 0) >= 0);
+        assert_memory_equal(seen, bytes, end + BLOCK / 2);
+    }
+    assert_true(os_window_read(window, seen, BLOCK, 77) >= 0);
+    assert_memory_equal(seen, bytes + 77, BLOCK);
+    os_file_close(file);
+    assert_int_equal(os_unlink(root, "f"), 0);
+    assert_true(os_window_read(window, seen, sizeof seen, 0) >= 0);
+    assert_memory_equal(seen, bytes, sizeof bytes);
+    os_window_close(window);
+    os_dir_close(root);
+}
+
+static void a_window_shows_bytes_that_exist_at_its_address_and_keeps_them(void **state) {
+    window_signal_restore();
+    os_dir *root = open_root(*state);
+    os_file *file = make_file(root, "f", "");
+    os_window *window = NULL;
+    static uint8_t bytes[3 * BLOCK];
+    const void *first = NULL, *later = NULL;
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(i * 3 + i / 256);
+    assert_int_equal(os_window_open(file, 64 * BLOCK, 0, &window), 0);
+    assert_int_equal(os_file_write(file, bytes, BLOCK, 0), 0);
+    assert_int_equal(os_window_show(window, file, 0, BLOCK, &first), 0);
+    assert_int_equal(os_window_show(window, file, 0, BLOCK + 1, &later), -EIO);
+    assert_null(later);
+    assert_int_equal(os_file_write(file, bytes + BLOCK, 2 * BLOCK, BLOCK), 0);
+    assert_int_equal(os_window_show(window, file, BLOCK + 7, BLOCK, &later), 0);
+    assert_ptr_equal(later, (const uint8_t *)first + BLOCK + 7);
+    os_file_close(file);
+    assert_int_equal(os_unlink(root, "f"), 0);
+    assert_memory_equal(first, bytes, BLOCK);
+    assert_memory_equal(later, bytes + BLOCK + 7, BLOCK);
+    os_window_close(window);
+    os_dir_close(root);
+}
+
+static void what_does_not_exist_is_not_loaded_and_what_was_cut_off_is_an_error(void **state) {
+    window_signal_restore();
+    os_dir *root = open_root(*state);
+    os_file *file = make_file(root, "f", "");
+    os_window *window = NULL;
+    static uint8_t bytes[3 * BLOCK], seen[3 * BLOCK];
+    assert_int_equal(os_file_write(file, bytes, sizeof bytes, 0), 0);
+    assert_int_equal(os_window_open(file, 64 * BLOCK, OS_ONLY_WHAT_IS_NEAR, &window), 0);
+    assert_int_equal(os_window_load(window, file, 0, sizeof bytes + 1), -EIO);
+    assert_int_equal(os_window_load(window, file, 0, sizeof bytes), 0);
+    assert_int_equal(os_file_truncate(file, BLOCK), 0);
+    assert_int_equal(os_window_read(window, seen, 1, BLOCK), -EIO);
+    assert_int_equal(os_window_read(window, seen, 2 * BLOCK, 0), -EIO);
+    assert_true(os_window_read(window, seen, BLOCK, 0) >= 0);
+    os_window_close(window);
+    os_file_close(file);
+    os_dir_close(root);
+}
+
+const os_promise os_promises_memory[] = {
+    PROMISE(a_mapping_begins_at_any_offset_and_outlives_the_name),
+    PROMISE(bytes_that_do_not_exist_are_not_mapped),
+    PROMISE(a_window_shows_what_the_file_holds_as_it_grows_and_outlives_handle_and_name),
+    PROMISE(a_window_shows_bytes_that_exist_at_its_address_and_keeps_them),
+    PROMISE(what_does_not_exist_is_not_loaded_and_what_was_cut_off_is_an_error),
+    {0},
+};
