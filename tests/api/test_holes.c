@@ -258,6 +258,25 @@ static void where_a_hole_fails_the_space_comes_back_in_another_way(void **state)
     expect_half(b);
 }
 
+/* With so little garbage the store itself copies nothing. */
+static void a_hole_that_failed_is_punched_the_next_time_by_the_same_handle(void **state) {
+    sim_box *b = *state;
+    put_bulk(b, "a", 0, 40);
+    delete_bulk(b, "a", 0, 2);
+    assert_int_equal(cairn_checkpoint(b->store, NULL), CAIRN_OK);
+    assert_int_equal(vlog_maintain(b->store->log, NULL), CAIRN_OK); /* full segments are sealed */
+    /* The first call asks whether it is possible at all. */
+    sim_fault_set(b->disk, &(sim_fault){.kinds = SIM_PUNCH, .nth = 1, .error = -EIO, .sticky = true});
+    (void)store_compact_in_background(b->store);
+    assert_true(sim_fault_hits(b->disk) > 0);
+    sim_fault_set(b->disk, NULL);
+    uint64_t failed = stats_of(b->store).allocated_bytes;
+    (void)store_compact_in_background(b->store);
+    assert_true(failed - stats_of(b->store).allocated_bytes >= 2 * BULK_BYTES - (64 << 10));
+    expect_bulk(b, "a", 2, 40);
+    assert_int_equal(verify_damage(b->store), 0);
+}
+
 static void a_footer_that_does_not_fit_changes_nothing(void **state) {
     sim_box *b = *state;
     make_dead(b);
@@ -312,6 +331,7 @@ int main(void) {
         TEST(what_is_viewed_again_keeps_its_blocks),
         TEST(where_no_hole_can_be_punched_records_are_moved),
         TEST(where_a_hole_fails_the_space_comes_back_in_another_way),
+        TEST(a_hole_that_failed_is_punched_the_next_time_by_the_same_handle),
         TEST(a_footer_that_does_not_fit_changes_nothing),
         TEST(a_damaged_footer_of_a_segment_with_holes_is_seen),
     };

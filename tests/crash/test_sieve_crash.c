@@ -58,9 +58,7 @@ static void at_operation(void *ctx, sim_disk *disk) {
     sweep *s = ctx;
     if (s->operations++ % s->one_in != 0) return;
     for (unsigned i = 0; i <= CRASHES; i++) {
-        sim_disk *copy = sim_clone(disk);
-        look_at(s, i == CRASHES ? sim_kill(copy) : sim_crash(copy, random_next(&s->rng) / 4 * 4 + i));
-        sim_free(copy);
+        look_at(s, sim_left(disk, i, CRASHES, &s->rng));
     }
 }
 

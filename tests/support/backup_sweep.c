@@ -121,8 +121,7 @@ static bool examine(backup_sweep *s, sim_disk *d) {
 static void at_operation(void *ctx, sim_disk *d) {
     backup_sweep *s = ctx;
     for (unsigned i = 0; i <= s->crashes && !s->finding->found; i++) {
-        sim_disk *copy = sim_clone(d);
-        sim_disk *state = i == s->crashes ? sim_kill(copy) : sim_crash(copy, random_next(&s->rng) / 4 * 4 + i % 4);
+        sim_disk *state = sim_left(d, i, s->crashes, &s->rng);
         if (!examine(s, state)) {
             char trace[2048];
             sim_trace(d, trace, sizeof trace);
@@ -130,7 +129,6 @@ static void at_operation(void *ctx, sim_disk *d) {
                         trace);
         }
         sim_free(state);
-        sim_free(copy);
     }
 }
 

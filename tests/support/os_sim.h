@@ -101,6 +101,10 @@ sim_disk *sim_crash(sim_disk *d, uint64_t seed);
 /* A new disk as a killed process leaves it: what was pending is visible and still pending. The rest as sim_crash. */
 sim_disk *sim_kill(sim_disk *d);
 
+/* Number i of the states that may be left at this moment: power cuts of each kind in turn, then, at i == cuts, a killed
+ * process. The disk goes on. */
+sim_disk *sim_left(sim_disk *d, unsigned i, unsigned cuts, uint64_t *rng);
+
 /* An exact copy, with pending operations, fault plan, counters and cut, but without handles, locks and hook. The old
  * disk goes on. */
 sim_disk *sim_clone(sim_disk *d);

@@ -6,6 +6,7 @@
  * may hold sectors behind its size until the walk ends, since the size is written back on its own.
  */
 #include "tests/support/os_sim_disk.h"
+#include "tests/support/rung.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -353,4 +354,11 @@ sim_disk *sim_clone(sim_disk *d) {
     to->traced = d->traced;
     os_mutex_unlock(&d->mutex);
     return to;
+}
+
+sim_disk *sim_left(sim_disk *d, unsigned i, unsigned cuts, uint64_t *rng) {
+    sim_disk *copy = sim_clone(d);
+    sim_disk *left = i == cuts ? sim_kill(copy) : sim_crash(copy, random_next(rng) / 4 * 4 + i % 4);
+    sim_free(copy);
+    return left;
 }
