@@ -34,7 +34,7 @@ static const char *const names[SIDES] = {"plain", "uring", "direct", "loop", "ma
 
 typedef struct plan {
     size_t value_size, keys, sample, range_count;
-    raw_files files;
+    store_files files;
     raw_range *ranges; /* all there are, mixed anew for each run */
     size_t *order;     /* likewise of the keys */
     char *buffers;     /* MANY of value_size and a block */
@@ -161,7 +161,7 @@ static void find_ranges(plan *p) {
     cairn *store = store_open("store");
     must(cairn_stat(store, key, key_of(key, 0), &entry, &error), "stat", &error);
     must(cairn_close(store), "close", NULL);
-    raw_files_open(&p->files, "store");
+    store_files_open(&p->files, "store");
     p->ranges = allocate(2 * p->keys * sizeof *p->ranges);
     p->range_count = 0;
     for (unsigned file = 0; file < p->files.count; file++) {
@@ -195,7 +195,7 @@ static void measure(size_t value_size, uint64_t bytes, int runs) {
     }
     must(cairn_close(store), "close", NULL);
     rows("warm", &p, warm, runs);
-    raw_files_close(&p.files);
+    store_files_close(&p.files);
     free(p.ranges);
     free(p.order);
     free(p.buffers);

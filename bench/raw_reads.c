@@ -14,9 +14,9 @@
 
 #define BLOCK ((uint64_t)4096)
 
-static void add_file(raw_files *files, int folder, const char *name) {
+static void add_file(store_files *files, int folder, const char *name) {
     struct stat st;
-    if (files->count == RAW_FILES_MAX) die(name, "more files than are read");
+    if (files->count == STORE_FILES_MAX) die(name, "more files than are read");
     int fd = openat(folder, name, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st) != 0) die(name, strerror(errno));
     files->buffered[files->count] = fd;
@@ -24,7 +24,7 @@ static void add_file(raw_files *files, int folder, const char *name) {
     files->sizes[files->count++] = (uint64_t)st.st_size;
 }
 
-void raw_files_open(raw_files *files, const char *folder) {
+void store_files_open(store_files *files, const char *folder) {
     DIR *dir = opendir(folder);
     if (dir == NULL) die(folder, strerror(errno));
     files->count = 0;
@@ -35,7 +35,7 @@ void raw_files_open(raw_files *files, const char *folder) {
     (void)closedir(dir);
 }
 
-void raw_files_close(raw_files *files) {
+void store_files_close(store_files *files) {
     for (unsigned i = 0; i < files->count; i++) {
         close(files->buffered[i]);
         if (files->direct[i] >= 0) close(files->direct[i]);
@@ -50,7 +50,7 @@ static size_t longest(const raw_range *ranges, size_t count) {
     return size;
 }
 
-void raw_read_one_by_one(const raw_files *files, const raw_range *ranges, size_t count) {
+void raw_read_one_by_one(const store_files *files, const raw_range *ranges, size_t count) {
     char *buffer = allocate(longest(ranges, count));
     for (size_t i = 0; i < count; i++) {
         const raw_range *r = &ranges[i];
@@ -63,7 +63,7 @@ void raw_read_one_by_one(const raw_files *files, const raw_range *ranges, size_t
 
 #ifdef BENCH_URING
 /* O_DIRECT reads whole blocks around the range. */
-static raw_read read_of(const raw_files *files, const raw_range *r, bool direct) {
+static raw_read read_of(const store_files *files, const raw_range *r, bool direct) {
     uint64_t begin = direct ? r->offset & ~(BLOCK - 1) : r->offset, end = r->offset + r->size;
     if (direct) end = (end + BLOCK - 1) & ~(BLOCK - 1);
     return (raw_read){.fd = direct ? files->direct[r->file] : files->buffered[r->file],
@@ -72,7 +72,7 @@ static raw_read read_of(const raw_files *files, const raw_range *r, bool direct)
                       .least = r->offset + r->size - begin};
 }
 
-bool raw_read_in_flight(const raw_files *files, const raw_range *ranges, size_t count, unsigned depth, bool direct) {
+bool raw_read_in_flight(const store_files *files, const raw_range *ranges, size_t count, unsigned depth, bool direct) {
     for (unsigned i = 0; direct && i < files->count; i++) {
         if (files->direct[i] < 0) return false;
     }
@@ -88,7 +88,7 @@ bool raw_read_in_flight(const raw_files *files, const raw_range *ranges, size_t 
     return true;
 }
 #else
-bool raw_read_in_flight(const raw_files *files, const raw_range *ranges, size_t count, unsigned depth, bool direct) {
+bool raw_read_in_flight(const store_files *files, const raw_range *ranges, size_t count, unsigned depth, bool direct) {
     (void)files, (void)ranges, (void)count, (void)depth, (void)direct;
     return false;
 }
