@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STAGING_BYTES ((size_t)1 << 20)
+#define STAGING_BYTES ((size_t)64 << 10) /* larger writes are no faster, and a kernel may not be preempted in one */
 
 struct vlog_output {
     vlog *log;

@@ -14,7 +14,8 @@
 #define DEAD_RATIO (1 - 1.0 / 32)        /* of a segment: what is emptied without being asked */
 #define SIEVED_RATIO (1.0 / 16)          /* of a segment: asked for less garbage than that, it is sieved */
 #define HOLES_RATIO (1.0 / 128)          /* of a segment: what holes are punched for without being asked */
-#define PACE_BYTES ((uint64_t)256 << 10) /* between two looks at the clock and the callback */
+#define PACE_BYTES ((uint64_t)256 << 10) /* between two calls of the callback */
+#define SLICE_NS 50000u                  /* of work in the background, between two rests */
 #define NAP_US_MAX 100000u
 #define ROUNDS_FULL 3u
 #define SHRINK_EIGHTHS 6u /* of a shard of the index: what must be empty to be given back without being asked */
@@ -48,9 +49,10 @@ static int keep_to_rate(compaction *c, cairn_error *error) {
     return rc;
 }
 
-/* Every second moment belongs to the others, as long as the bound is not near. */
-static void be_gentle(compaction *c) {
-    uint64_t now = now_ns(c->store), worked = now - c->began_ns;
+void compaction_rest(compaction *c) {
+    if (!c->in_background) return;
+    uint64_t worked = now_ns(c->store) - c->began_ns;
+    if (worked < SLICE_NS) return;
     store_space s = store_space_get(c->store);
     bool waited_for = !store_reserve_is_whole(c->store); /* by whoever wants to put something on a full disk */
     if (!waited_for && s.room >= s.narrow) os_nap_us(min_u64(worked / 1000, NAP_US_MAX));
@@ -61,11 +63,11 @@ int compaction_advance(compaction *c, uint64_t bytes, cairn_error *error) {
     c->progress.done += bytes;
     c->result.bytes_scanned += bytes;
     c->paced += bytes;
+    compaction_rest(c);
     if ((c->paced - bytes) / PACE_BYTES == c->paced / PACE_BYTES) return CAIRN_OK;
     if (c->in_background) {
-        if (atomic_load(&c->store->upkeep.stopping)) return status_set(error, CAIRN_CANCELLED, "the store is closing");
-        be_gentle(c);
-        return CAIRN_OK;
+        bool stopping = atomic_load(&c->store->upkeep.stopping);
+        return stopping ? status_set(error, CAIRN_CANCELLED, "the store is closing") : CAIRN_OK;
     }
     int rc = keep_to_rate(c, error);
     return rc == CAIRN_OK ? tell(c, error) : rc;

@@ -24,7 +24,7 @@ typedef struct compaction {
     bool damaged;       /* segments were left alone */
     bool left;          /* victims were, to be chosen anew */
     bool in_background; /* gently, and until the store closes */
-    uint64_t began_ns;  /* monotonic: for the rate */
+    uint64_t began_ns;  /* monotonic: for the rate; in the background when it last rested */
     uint64_t paced;     /* bytes since then */
     uint64_t copy_max;  /* bytes that there is room for at a time: a unit may be emptied in part; 0: all */
     bool stopped_short; /* it was, ... */
@@ -98,7 +98,13 @@ int compaction_empty(compaction *c, const victims *v, size_t from, size_t count,
 /* How much that would copy, about, and at most. */
 int compaction_weigh(compaction *c, const victims *v, size_t from, size_t count, uint64_t *bytes, cairn_error *error);
 
-/* compact.c: bytes more were looked at: tells the callback, keeps to the rate. */
+/* ---- compact.c: pace ---- */
+
+/* Bytes more were looked at: tells the callback, keeps to the rate. */
 int compaction_advance(compaction *c, uint64_t bytes, cairn_error *error);
+/* To be called every few microseconds of work, with nothing held that others wait for. In the background, every second
+ * moment belongs to the others as long as the bound is not near, and moments are short: where all processors are busy,
+ * whoever wakes up to put something waits for the rest of one. */
+void compaction_rest(compaction *c);
 
 #endif

@@ -15,6 +15,8 @@
 #define LOOK_BYTES_MIN ((uint64_t)16 << 20)
 #define LOOK_BYTES_A_TOMBSTONE ((uint64_t)1 << 10)
 
+#define REST_STEPS 64u /* of some 0.1 microseconds: between two looks at the clock */
+
 typedef struct moved {
     uint64_t hash, offset, units; /* offset in the new segment */
     location from;
@@ -27,6 +29,7 @@ typedef struct unit {
     const victims *v;
     size_t from, count;
     uint64_t target;    /* bytes of a new segment */
+    uint64_t steps;     /* entries that were looked at or changed, none of them a copy */
     segment **segments; /* of the unit */
     tombstones dead;
     entry_merge merge;
@@ -59,6 +62,15 @@ static int read_record(unit *u, segment *s, const footer_entry *e, record_header
     return rc;
 }
 
+static void rest(unit *u) {
+    if (u->steps++ % REST_STEPS == 0) compaction_rest(u->run);
+}
+
+static int next_entry(unit *u, entry_cursor *c, cairn_error *error) {
+    rest(u);
+    return entry_cursor_next(c, error);
+}
+
 /* Every one that may have to be kept. What is there now may expire before it is copied. */
 static int collect(unit *u, const footer_entry *e, cairn_error *error) {
     if (!covers(e) || tombstones_add(&u->dead, e->hash, e->version) == CAIRN_OK) return CAIRN_OK;
@@ -70,7 +82,7 @@ static int collect_all(unit *u, cairn_error *error) {
     for (size_t i = 0; rc == CAIRN_OK && i < u->count; i++) {
         entry_cursor c;
         rc = entry_cursor_open(&c, u->store->log, u->segments[i], error);
-        while (rc == CAIRN_OK && (rc = entry_cursor_next(&c, error)) == 1) {
+        while (rc == CAIRN_OK && (rc = next_entry(u, &c, error)) == 1) {
             rc = collect(u, &c.entry, error);
         }
         entry_cursor_close(&c);
@@ -103,7 +115,7 @@ static int look_around(unit *u, cairn_error *error) {
         entry_cursor c;
         if (!may_be_covered(u, i, newest)) continue;
         rc = entry_cursor_open(&c, u->store->log, u->v->list[i].segment, error);
-        while (rc == CAIRN_OK && (rc = entry_cursor_next(&c, error)) == 1) {
+        while (rc == CAIRN_OK && (rc = next_entry(u, &c, error)) == 1) {
             tombstones_meet(&u->dead, &c.entry);
             rc = CAIRN_OK;
         }
@@ -163,6 +175,7 @@ static void change_index(unit *u, const segment *published) {
         change_entry(u->store, m, to);
         hash_index_unlock(u->store->index, m->hash);
         epoch_exit(u->store->readers, guard);
+        rest(u);
     }
     u->list_count = 0;
 }

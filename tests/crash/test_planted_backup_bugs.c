@@ -15,8 +15,8 @@
 
 #include <cmocka.h>
 
-#define FIRST_SEED 900u
-#define HISTORIES_MAX 60u
+#define FIRST_SEED 3000u
+#define HISTORIES_MAX 240u
 
 typedef enum bug {
     NO_BUG,
