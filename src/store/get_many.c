@@ -5,19 +5,14 @@
 #include "src/base/check.h"
 #include "src/base/status.h"
 #include "src/store/get.h"
+#include "src/store/read_ahead.h"
 
-#include <stdlib.h>
-
-#define AHEAD_KEYS 128u                      /* a power of two; what the device is asked for at a time */
-#define AHEAD_BYTES ((uint64_t)8 << 20)      /* likewise */
-#define RECORD_BYTES_MAX ((uint64_t)1 << 20) /* of a longer one the rest is read in order */
-#define HASHED_KEYS 16u                      /* looked up together */
-#define ASKED_OF 4u                          /* while records are in memory, one of so many is asked about */
+#define HASHED_KEYS 16u /* looked up together */
+#define ASKED_OF 4u     /* while records are in memory, one of so many is asked about */
 
 typedef struct waiting {
     size_t item;
     key_hash hash;
-    uint64_t bytes; /* that the system was told of */
 } waiting;
 
 typedef struct many {
@@ -27,9 +22,8 @@ typedef struct many {
     bool at_moment;
     store_moment moment; /* at_moment */
     unsigned near;       /* records in a row that were, or are taken to be, in memory */
-    uint64_t told;       /* bytes of those that wait */
-    size_t first, last;  /* they are those from `first` to before `last`, modulo AHEAD_KEYS */
-    waiting queue[AHEAD_KEYS];
+    read_ahead ahead;    /* the records that the system was told of */
+    waiting queue[READ_AHEAD_RECORDS];
 } many;
 
 static cairn_get_item *item_at(const many *m, size_t i) { return (cairn_get_item *)(m->items + i * m->item_size); }
@@ -59,23 +53,11 @@ static void read_item(many *m, cairn_get_item *item, key_hash hash, unsigned str
     give(item, &g, code);
 }
 
-/* Where the record is that the moment has for this hash, when there is but one. */
-static location place_at(many *m, key_hash hash) {
-    location few[STORE_CANDIDATES_FEW], *more, where = LOCATION_NONE;
-    size_t count;
-    bool saved;
-    if (store_snapshot_candidates(m->store, m->moment, hash.index, few, &more, &count, &saved) != CAIRN_OK)
-        return where;
-    if (count == 1) where = few[0];
-    free(more);
-    return where;
-}
-
 /* How much of the record is asked for: of one that cannot fit into the buffer the header. */
 static uint64_t wanted_of(const cairn_get_item *item, location where) {
     uint64_t length = location_units(where) * UNIT_BYTES, around = item->key_size + 3 * BLOCK_BYTES;
     bool fits = item->buf == NULL || length <= item->cap || length - item->cap <= around;
-    return min_u64(length, fits ? RECORD_BYTES_MAX : BLOCK_BYTES);
+    return min_u64(length, fits ? READ_AHEAD_RECORD_BYTES : BLOCK_BYTES);
 }
 
 /* To ask costs a system call, so that it is not done each time while the answer is yes. */
@@ -87,14 +69,12 @@ static bool is_near(many *m, const cairn_get_item *item, location where) {
 }
 
 static void wait_in_queue(many *m, size_t i, key_hash hash, location where) {
-    uint64_t bytes = wanted_of(item_at(m, i), where);
-    m->queue[m->last++ % AHEAD_KEYS] = (waiting){.item = i, .hash = hash, .bytes = bytes};
-    m->told += bytes;
+    size_t place = read_ahead_add(&m->ahead, wanted_of(item_at(m, i), where));
+    m->queue[place] = (waiting){.item = i, .hash = hash};
 }
 
 static void read_first_waiting(many *m) {
-    const waiting *w = &m->queue[m->first++ % AHEAD_KEYS];
-    m->told -= w->bytes;
+    const waiting *w = &m->queue[read_ahead_take(&m->ahead)];
     epoch_guard guard = store_enter(m->store);
     read_item(m, item_at(m, w->item), w->hash, guard.slot);
     store_exit(m->store, guard);
@@ -107,7 +87,7 @@ static void take_item(many *m, size_t i, key_hash hash) {
     epoch_guard guard = store_enter(m->store);
     int code = STORE_GET_OTHERWISE;
     if (m->at_moment) {
-        where = place_at(m, hash);
+        where = read_ahead_place(m->store, m->moment, hash.index);
     } else {
         code = store_get_now(m->store, &g, guard.slot, &where, item->error);
     }
@@ -120,7 +100,7 @@ static void take_item(many *m, size_t i, key_hash hash) {
         give(item, &g, code);
     }
     store_exit(m->store, guard);
-    while (m->last - m->first == AHEAD_KEYS || m->told > AHEAD_BYTES)
+    while (read_ahead_is_full(&m->ahead))
         read_first_waiting(m);
 }
 
@@ -183,7 +163,7 @@ int cairn_get_many(cairn *store, cairn_get_item *items, size_t item_size, size_t
     for (size_t i = 0; i < count; i += HASHED_KEYS) {
         take_items(&m, i, min_u64(count, i + HASHED_KEYS));
     }
-    while (m.first < m.last)
+    while (read_ahead_count(&m.ahead) > 0)
         read_first_waiting(&m);
     return CAIRN_OK;
 }
