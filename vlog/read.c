@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define NEAR_BYTES ((size_t)16 << 10)
+
 int vlog_damaged(cairn_error *error, const segment *s, uint64_t offset, const vlog_head *head, const char *what) {
     char text[KEY_TEXT_SIZE] = "";
     if (head != NULL) (void)key_text(text, vlog_head_key(head), head->header.key_size);
@@ -108,16 +110,17 @@ uint64_t vlog_will_need(vlog *log, location where, uint64_t most) {
     return size;
 }
 
+/* One request for each record: behind two that follow each other, whatever lies below reads on. So where the record is
+ * too long to be read for the answer, all of it is asked for before its beginning is looked at. */
 bool vlog_is_near(vlog *log, location where, uint64_t most) {
-    uint8_t beginning[BLOCK_BYTES];
+    uint8_t beginning[NEAR_BYTES];
     segment *s = NULL;
     os_file *file = NULL;
     uint64_t offset = 0, size = min_u64(location_units(where) * UNIT_BYTES, most);
     if (vlog_locate(log, where, &s, &file, &offset, NULL) != CAIRN_OK || segment_warm(s, offset, size)) return true;
-    size_t least = min_u64(size, sizeof beginning);
-    if (os_file_read_now(file, beginning, least, offset) == 0) return true;
-    if (size > least) os_file_will_need(file, offset, size);
-    return false;
+    if (size <= sizeof beginning) return os_file_read_now(file, beginning, size, offset) == 0;
+    os_file_will_need(file, offset, size);
+    return os_file_read_now(file, beginning, BLOCK_BYTES, offset) == 0;
 }
 
 int vlog_head_refresh(vlog *log, vlog_head *head, cairn_error *error) {
