@@ -205,10 +205,6 @@ static inline const uint8_t *vlog_head_key(const vlog_head *head) { return recor
 void vlog_head_move(vlog_head *to, vlog_head *from);
 int vlog_head_refresh(vlog *log, vlog_head *head, cairn_error *error);
 
-/* A hint that the record, of a long one the first `most` bytes, will be read soon: how many bytes that are, or 0 when
- * there is nothing to tell, as when they are warm. Does not wait for them. */
-uint64_t vlog_will_need(vlog *log, location where, uint64_t most);
-
 /* Whether the record, to judge by its beginning, is in memory, so that reading it does not wait. Otherwise the system
  * is told that it, of a long one the first `most` bytes, will be read soon. true also where there is nothing to tell.
  */

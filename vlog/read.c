@@ -101,15 +101,6 @@ void vlog_head_move(vlog_head *to, vlog_head *from) {
     from->bytes = from->inline_bytes;
 }
 
-uint64_t vlog_will_need(vlog *log, location where, uint64_t most) {
-    segment *s = NULL;
-    os_file *file = NULL;
-    uint64_t offset = 0, size = min_u64(location_units(where) * UNIT_BYTES, most);
-    if (vlog_locate(log, where, &s, &file, &offset, NULL) != CAIRN_OK || segment_warm(s, offset, size)) return 0;
-    os_file_will_need(file, offset, size);
-    return size;
-}
-
 /* One request for each record: behind two that follow each other, whatever lies below reads on. So where the record is
  * too long to be read for the answer, all of it is asked for before its beginning is looked at. */
 bool vlog_is_near(vlog *log, location where, uint64_t most) {

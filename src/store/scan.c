@@ -43,7 +43,9 @@ static int begin_in_order(cairn_scan *s, const cairn_scan_options *o, cairn_erro
     int rc = store_snapshot_make(s->store, true, &s->hold, error);
     if (rc != CAIRN_OK) return rc;
     s->moment = store_snapshot_moment(o->snapshot != NULL ? o->snapshot : s->hold);
-    return ordered_scan_open(&s->ordered, s->store, s->moment, o, error);
+    rc = ordered_scan_open(&s->ordered, s->store, s->moment, o, error);
+    s->ahead = (scan_ahead){.store = s->store, .moment = s->moment, .walk = s->ordered};
+    return rc;
 }
 
 static int begin(cairn_scan *s, const cairn_scan_options *o, cairn_error *error) {
@@ -60,6 +62,7 @@ static int begin(cairn_scan *s, const cairn_scan_options *o, cairn_error *error)
 }
 
 static void free_scan(cairn_scan *s) {
+    scan_ahead_release(&s->ahead);
     ordered_scan_close(s->ordered);
     listing_close(&s->all);
     if (s->hold != NULL) store_snapshot_drop(s->hold);
@@ -110,27 +113,10 @@ static int find_head(cairn_scan *s, cairn_error *error) {
     return rc;
 }
 
-static void tell_ahead(cairn_scan *s) {
-    size_t count;
-    const scan_key *keys = ordered_scan_peek(s->ordered, SCAN_AHEAD_KEYS, &count);
-    count = min_u64(count, s->left - 1); /* the current entry is still among them */
-    scan_ahead_tell(&s->ahead, s->store, s->moment, keys, count, s->reads_values);
-}
-
-/* The head, and while that takes long, a hint of those that follow. */
-static int find_head_and_tell(cairn_scan *s, cairn_error *error) {
-    os *system = s->store->os;
-    if (!scan_ahead_wants_time(&s->ahead)) return find_head(s, error);
-    if (s->ahead.reach > 0) tell_ahead(s);
-    uint64_t begin = system->monotonic_ns(system);
-    int rc = find_head(s, error);
-    if (scan_ahead_took(&s->ahead, system->monotonic_ns(system) - begin)) tell_ahead(s);
-    return rc;
-}
-
 static int next_in_order(cairn_scan *s, cairn_error *error) {
-    int rc = ordered_scan_next(s->ordered, &s->key, error);
-    return rc == CAIRN_OK && !s->keys_only ? find_head_and_tell(s, error) : rc;
+    if (s->keys_only) return ordered_scan_next(s->ordered, &s->key, error);
+    int rc = scan_ahead_next(&s->ahead, s->left, s->reads_values, &s->key, error);
+    return rc == CAIRN_OK ? find_head(s, error) : rc;
 }
 
 static int next_in_list(cairn_scan *s, cairn_error *error) {

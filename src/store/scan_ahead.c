@@ -1,61 +1,139 @@
 #include "src/store/scan_ahead.h"
 
+#include "src/base/check.h"
+#include "src/store/read_ahead.h"
+
 #include <stdlib.h>
+#include <string.h>
 
-#define SLOW_NS 20000u  /* no device is faster, and from memory it takes a tenth */
-#define READS_FIRST 16u /* all of them are timed: most ranges are short */
-#define TIMED_OF 4u     /* later one of so many */
-#define REACH_FIRST 32u
-#define BYTES_MAX ((uint64_t)8 << 20)        /* that the kernel was told of ahead of the scan */
-#define RECORD_BYTES_MAX ((uint64_t)1 << 20) /* of a longer one the rest is read in order */
-#define HEAD_BYTES ((uint64_t)4096)
-#define PAGE_BYTES ((uint64_t)4096)
-#define TOLD_MAX ((uint64_t)16 << 20) /* by one scan */
+#define ASKED_OF 16u    /* from key to key one of so many records is asked about, the first one included */
+#define NEAR_ENOUGH 64u /* records in a row in memory: from key to key again */
+#define REACH_FIRST 8u
 
-bool scan_ahead_wants_time(scan_ahead *a) {
-    unsigned n = a->reads++;
-    if (a->told >= TOLD_MAX) return false;
-    return a->reach > 0 || n < READS_FIRST || n % TIMED_OF == 0;
-}
+typedef struct found_key {
+    scan_key key;
+    uint8_t *copy; /* NULL: the key is the walk's, for as long as that does not go on */
+} found_key;
 
-bool scan_ahead_took(scan_ahead *a, uint64_t ns) {
-    if (ns < SLOW_NS) {
-        if (a->left > 0) a->left--;
-        if (a->left == 0) a->reach = 0;
-        return false;
+struct scan_queue {
+    size_t reach;  /* keys that it holds at most */
+    unsigned near; /* records in a row that were in memory */
+    int failed;    /* of the walk, behind the keys; CAIRN_OK: nothing */
+    cairn_error why;
+    uint8_t *given; /* copy of the key that was given last */
+    read_ahead ahead;
+    found_key keys[READ_AHEAD_RECORDS];
+};
+
+static bool is_empty(const scan_queue *q) { return read_ahead_count(&q->ahead) == 0; }
+
+/* There is something to be given before the walk goes on: a key, or a failure. */
+static bool has_some(const scan_queue *q) { return q != NULL && (!is_empty(q) || q->failed != CAIRN_OK); }
+
+/* Bytes that the system was asked for, because they are not in memory; 0: none. */
+static uint64_t ask_for(scan_ahead *a, const scan_key *key, bool whole) {
+    uint64_t hash = store_hash(a->store, key->bytes, key->size).index, bytes = 0;
+    epoch_guard guard = epoch_enter(a->store->readers);
+    location where = read_ahead_place(a->store, a->moment, hash);
+    if (where != LOCATION_NONE) {
+        bytes = min_u64(location_units(where) * UNIT_BYTES, whole ? READ_AHEAD_RECORD_BYTES : BLOCK_BYTES);
+        if (vlog_is_near(a->store->log, where, bytes)) bytes = 0;
     }
-    bool begins = a->reach == 0;
-    a->reach = begins ? REACH_FIRST : min_u64(2 * a->reach, SCAN_AHEAD_KEYS);
-    a->left = a->reach;
-    return begins;
-}
-
-/* The bytes; 0: not told of it. */
-static uint64_t tell_of(cairn *store, store_moment moment, const scan_key *key, uint64_t most) {
-    location few[STORE_CANDIDATES_FEW], *more;
-    size_t count;
-    bool saved;
-    uint64_t bytes = 0, hash = store_hash(store, key->bytes, key->size).index;
-    epoch_guard guard = epoch_enter(store->readers);
-    if (store_snapshot_candidates(store, moment, hash, few, &more, &count, &saved) == CAIRN_OK) {
-        if (count == 1) bytes = vlog_will_need(store->log, few[0], most);
-        free(more);
-    }
-    epoch_exit(store->readers, guard);
+    epoch_exit(a->store->readers, guard);
     return bytes;
 }
 
-void scan_ahead_tell(scan_ahead *a, cairn *store, store_moment moment, const scan_key *keys, size_t count, bool whole) {
-    if (count > a->following) a->untold = count; /* another batch */
-    a->following = count;
-    a->untold = min_u64(a->untold, count);
-    size_t reach = min_u64(a->reach, count), i = count - a->untold;
-    uint64_t most = whole ? RECORD_BYTES_MAX : HEAD_BYTES, told = i * a->bytes;
-    for (; i < reach && told < BYTES_MAX; i++) {
-        uint64_t bytes = tell_of(store, moment, &keys[i], most);
-        told += bytes;
-        a->told += round_up(bytes, PAGE_BYTES);
-        if (bytes > 0) a->bytes = bytes;
-        a->untold = count - i - 1;
+/* Before the walk goes on: the key that it found last is copied. false: no memory, so that it has to wait. */
+static bool keep_last(scan_queue *q) {
+    if (is_empty(q)) return true;
+    found_key *last = &q->keys[(q->ahead.behind - 1) % READ_AHEAD_RECORDS];
+    if (last->copy != NULL) return true;
+    last->copy = malloc(last->key.size);
+    if (last->copy == NULL) return false;
+    memcpy(last->copy, last->key.bytes, last->key.size);
+    last->key.bytes = last->copy;
+    return true;
+}
+
+static void add_key(scan_ahead *a, const scan_key *key, uint64_t bytes) {
+    scan_queue *q = a->queue;
+    q->keys[read_ahead_add(&q->ahead, bytes)] = (found_key){.key = *key};
+    q->near = bytes > 0 ? 0 : q->near + 1;
+    if (q->near == NEAR_ENOUGH) a->is_on = false;
+}
+
+static bool goes_on(const scan_ahead *a, uint64_t left) {
+    const scan_queue *q = a->queue;
+    return a->is_on && q->failed == CAIRN_OK && read_ahead_count(&q->ahead) < min_u64(q->reach, left) &&
+           !read_ahead_is_full(&q->ahead);
+}
+
+static void go_on(scan_ahead *a, uint64_t left, bool whole) {
+    scan_queue *q = a->queue;
+    scan_key key;
+    while (goes_on(a, left) && keep_last(q)) {
+        q->failed = ordered_scan_next(a->walk, &key, &q->why);
+        if (q->failed == CAIRN_OK) add_key(a, &key, ask_for(a, &key, whole));
     }
+}
+
+/* From now on it goes ahead, of the key that it found last and whose record is not in memory. Without memory for that
+ * it does not. */
+static void begin(scan_ahead *a, const scan_key *key, uint64_t bytes) {
+    if (a->queue == NULL) {
+        a->queue = calloc(1, sizeof *a->queue);
+        if (a->queue == NULL) return;
+        a->queue->reach = REACH_FIRST;
+    }
+    a->is_on = true;
+    add_key(a, key, bytes);
+}
+
+/* From key to key. Unless it begins to go ahead, the key is the next one. */
+static int next_in_turn(scan_ahead *a, bool whole, scan_key *key, cairn_error *error) {
+    int rc = ordered_scan_next(a->walk, key, error);
+    if (rc != CAIRN_OK || a->passed++ % ASKED_OF != 0) return rc;
+    uint64_t bytes = ask_for(a, key, whole);
+    if (bytes > 0) begin(a, key, bytes);
+    return rc;
+}
+
+static int give_failure(scan_queue *q, cairn_error *error) {
+    int rc = q->failed;
+    CHECK(rc != CAIRN_OK);
+    q->failed = CAIRN_OK;
+    if (rc < 0 && error != NULL) *error = q->why;
+    return rc;
+}
+
+static void give_first(scan_queue *q, scan_key *key) {
+    found_key *first = &q->keys[read_ahead_take(&q->ahead)];
+    *key = first->key;
+    q->given = first->copy;
+    q->reach = min_u64(2 * q->reach, READ_AHEAD_RECORDS);
+}
+
+int scan_ahead_next(scan_ahead *a, uint64_t left, bool whole, scan_key *key, cairn_error *error) {
+    if (a->queue != NULL) {
+        free(a->queue->given);
+        a->queue->given = NULL;
+    }
+    if (!a->is_on && !has_some(a->queue)) {
+        int rc = next_in_turn(a, whole, key, error);
+        if (!a->is_on) return rc;
+    }
+    go_on(a, left, whole);
+    if (is_empty(a->queue)) return give_failure(a->queue, error);
+    give_first(a->queue, key);
+    return CAIRN_OK;
+}
+
+void scan_ahead_release(scan_ahead *a) {
+    scan_queue *q = a->queue;
+    if (q == NULL) return;
+    while (!is_empty(q)) {
+        free(q->keys[read_ahead_take(&q->ahead)].copy);
+    }
+    free(q->given);
+    free(q);
 }

@@ -1,34 +1,32 @@
-/* Read-ahead for a scan that reads records, which lie anywhere in the log. While the reads are slow, because they come
- * from the device, the kernel is told of the records of the next keys, so that it reads many at a time. It is told no
- * more once a run of reads was fast: as long as they come from the device now and then, it goes on.
+/* The walk of a scan that reads records, which lie anywhere in the log. While they are not in memory it goes on ahead
+ * of the scan, and the system is asked for the records of the keys that it finds, so that the device works on many at a
+ * time (read_ahead.h). While they are, it goes from key to key, and one of some records is asked about.
  *
- * This is for short ranges. A long scan comes to need most of the log, which the kernel's own read-ahead, that reads on
- * behind every record, brings with fewer and larger reads: so it ends after some MiB.
+ * How far ahead it goes doubles with each key: who looks at few keys does not have many records read.
  *
- * A hint and no more: a key whose record is not simple to find is left out, and what a record holds is only ever learnt
- * by reading it. A scan of what is in memory pays for a look at the clock, at every fourth read. */
+ * A hint and no more: a key whose record is not simple to find is not asked for, and what a record holds is only ever
+ * learnt by reading it. That keys are found earlier than they are given changes nothing, since all are of one moment;
+ * what fails meanwhile is told in its turn. */
 #ifndef CAIRN_STORE_SCAN_AHEAD_H
 #define CAIRN_STORE_SCAN_AHEAD_H
 
 #include "src/store/scan_ordered.h"
 
-#define SCAN_AHEAD_KEYS 128u
+typedef struct scan_queue scan_queue;
 
 typedef struct scan_ahead {
-    unsigned reads;   /* that it was asked about, from 0 again when it overflows */
-    size_t reach;     /* keys; 0: reads are fast */
-    size_t left;      /* reads until it gives up, unless one of them is slow */
-    size_t following; /* keys of the batch, when it last looked */
-    size_t untold;    /* of these, at the end: the kernel was not told of them */
-    uint64_t bytes;   /* that it was told to read for the last one */
-    uint64_t told;    /* and for all, in whole pages */
+    cairn *store;
+    store_moment moment;
+    ordered_scan *walk; /* nobody else may have it go on */
+    unsigned passed;    /* keys, while it did not go ahead */
+    bool is_on;         /* it does */
+    scan_queue *queue;  /* what it found and has not given yet; NULL: it never did go ahead */
 } scan_ahead;
 
-bool scan_ahead_wants_time(scan_ahead *a); /* of the read that follows */
-/* How long it took; true: from now on there is something to tell. */
-bool scan_ahead_took(scan_ahead *a, uint64_t ns);
-/* `keys` are those of the batch that follow. `whole`: values are read, and not only the beginnings of records. Outside
- * of the epoch. */
-void scan_ahead_tell(scan_ahead *a, cairn *store, store_moment moment, const scan_key *keys, size_t count, bool whole);
+void scan_ahead_release(scan_ahead *a); /* not the walk */
+
+/* As ordered_scan_next. At most `left` keys are wanted, this one included; `whole`: with their values, and not only the
+ * beginnings of records. Outside of the epoch. */
+int scan_ahead_next(scan_ahead *a, uint64_t left, bool whole, scan_key *key, cairn_error *error);
 
 #endif

@@ -327,9 +327,3 @@ const scan_key *ordered_scan_take(ordered_scan *s, size_t *count) {
     s->next = s->count;
     return s->keys + s->count - *count;
 }
-
-const scan_key *ordered_scan_peek(ordered_scan *s, size_t many, size_t *count) {
-    s->batch = min_u64(max_u64(s->batch, many), ORDERED_BATCH_KEYS);
-    *count = s->count - s->next;
-    return *count > 0 ? s->keys + s->next : NULL;
-}

@@ -39,8 +39,5 @@ int ordered_scan_next(ordered_scan *s, scan_key *key, cairn_error *error);
 /* Those of the next keys that are known by now, and need nothing else to be the next: none or more. They count as
  * given. */
 const scan_key *ordered_scan_take(ordered_scan *s, size_t *count);
-/* Some of the keys that follow, if they are what is asked for and the moment has them: for a hint. `many` are wanted
- * the next time. */
-const scan_key *ordered_scan_peek(ordered_scan *s, size_t many, size_t *count);
 
 #endif

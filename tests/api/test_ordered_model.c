@@ -7,6 +7,7 @@
  * CAIRN_RUNG=full makes a hundred times as many; CAIRN_SEED replays the seed that a failure named. */
 #include "src/base/check.h"
 #include "src/store/store.h"
+#include "tests/support/far_reads.h"
 #include "tests/support/os_wrap.h"
 #include "tests/support/rung.h"
 #include "tests/support/sorted_walk.h"
@@ -79,6 +80,7 @@ static os *system_of_the_test(void) {
     table = *os_without_syncs();
     table.clock_ms = clock_of_the_test;
     table.random = random_of_the_test;
+    far_reads_put(&table, READS_BY_TURNS); /* scans go from key to key and ahead */
     return &table;
 }
 

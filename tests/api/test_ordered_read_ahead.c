@@ -1,11 +1,12 @@
-/* What a scan tells the system of the values that it will read: when reads are slow, and never more than it comes to. A
- * clock that the test drives says how long they take. */
+/* What a scan asks the system for of the values that it will read: when they are not in memory, each once, together,
+ * and never more than it comes to. What is in memory is as the test says. */
 #include "src/base/check.h"
 #include "tests/support/listed.h"
 #include "tests/support/os_wrap.h"
 #include "tests/support/rung.h"
 #include "tests/support/store_box.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -16,39 +17,53 @@
 #include <cmocka.h>
 
 #define KEYS 400u
-#define VALUE_BYTES ((size_t)9000)
-#define TOLD_MAX ((uint64_t)16 << 20)
+#define AHEAD_KEYS 128u
+#define AHEAD_BYTES ((uint64_t)8 << 20)
+#define VALUE_BYTES ((size_t)9000) /* its record is read for the answer */
+#define LONG_BYTES ((size_t)100000)
 
-static _Atomic uint64_t now_ns, step_ns; /* each look at the clock takes a step */
-static _Atomic uint64_t hints, hint_bytes;
+static bool is_far; /* nothing is in memory; else all is */
+static struct {
+    uint64_t records, hints, bytes; /* records whether they were in memory or not */
+    uint64_t hinted;                /* the last place */
+} asked;
 
-static uint64_t stepping_clock(os *self) {
-    (void)self;
-    return atomic_fetch_add(&now_ns, step_ns) + step_ns;
-}
+static void forget_asked(void) { memset(&asked, 0, sizeof asked); }
 
-static void noted_hint(os_file *file, uint64_t offset, uint64_t size) {
+static void note_range(os_file *file, uint64_t offset, uint64_t size) {
     os_file_info info;
     assert_int_equal(os_file_info_get(file, &info), 0);
     assert_true(size > 0 && offset + size <= info.size);
-    hints++;
-    hint_bytes += size;
-    os_posix()->file_will_need(file, offset, size);
+}
+
+static int noted_read_now(os_file *file, const struct iovec *iov, int count, uint64_t offset) {
+    size_t got;
+    assert_int_equal(count, 1);
+    note_range(file, offset, iov->iov_len);
+    asked.records++;
+    if (asked.hinted != offset) asked.bytes += iov->iov_len;
+    if (is_far) return -EAGAIN;
+    return os_posix()->file_readv(file, iov, count, offset, &got) == 0 && got == iov->iov_len ? 0 : -EAGAIN;
+}
+
+static void noted_hint(os_file *file, uint64_t offset, uint64_t size) {
+    note_range(file, offset, size);
+    asked.hints++;
+    asked.bytes += size;
+    asked.hinted = offset;
 }
 
 static int setup(void **state) {
     static os table;
     if (box_setup(state) != 0) return 1;
     box *b = *state;
-    table = os_posix_with(&(os){.monotonic_ns = stepping_clock, .file_will_need = noted_hint});
+    table = os_posix_with(&(os){.file_readv_now = noted_read_now, .file_will_need = noted_hint});
     box_close(b);
     real_folder_remove(b->path);
     b->system = &table;
     b->options.no_background = true;
     b->options.compression = CAIRN_COMPRESSION_NONE;
-    now_ns = 1000000;
-    step_ns = 0;
-    hints = hint_bytes = 0;
+    is_far = true;
     box_open(b);
     return 0;
 }
@@ -60,69 +75,131 @@ static void fill(cairn *store, unsigned keys, size_t size) {
         put_text(store, key, random_pool() + i % 100, size);
     }
     assert_int_equal(cairn_checkpoint(store, NULL), CAIRN_OK);
-    hints = hint_bytes = 0; /* the file of the index was told of by its check */
+    forget_asked(); /* the file of the index was told of by its check */
 }
 
-/* Of scans whose reads each take that long; returns the number of entries. */
-static unsigned list(cairn *store, const cairn_scan_options *options, uint64_t read_ns, bool values,
-                     size_t value_size) {
-    unsigned count = 0;
+static void read_entry(cairn_scan *scan, size_t value_size) {
     const void *value;
     size_t size;
-    cairn_scan *scan = scan_of(store, options);
-    step_ns = read_ns;
-    for (; cairn_scan_next(scan, NULL) == CAIRN_OK; count++) {
-        if (!values) continue;
-        assert_int_equal(cairn_scan_value(scan, &value, &size, NULL), CAIRN_OK);
-        assert_int_equal(size, value_size);
+    assert_int_equal(cairn_scan_value(scan, &value, &size, NULL), CAIRN_OK);
+    assert_int_equal(size, value_size);
+}
+
+/* Reads the next `count` entries of the scan. */
+static void read_some(cairn_scan *scan, unsigned count, size_t value_size) {
+    while (count-- > 0) {
+        assert_int_equal(cairn_scan_next(scan, NULL), CAIRN_OK);
+        read_entry(scan, value_size);
     }
-    step_ns = 0;
+}
+
+/* Returns the number of entries. */
+static unsigned list(cairn *store, const cairn_scan_options *options, bool values, size_t value_size) {
+    unsigned count = 0;
+    cairn_scan *scan = scan_of(store, options);
+    for (; cairn_scan_next(scan, NULL) == CAIRN_OK; count++) {
+        if (values) read_entry(scan, value_size);
+    }
     cairn_scan_close(scan);
     return count;
 }
 
-static void slow_reads_make_a_scan_tell_of_what_follows_once(void **state) {
+static void what_is_not_in_memory_is_asked_for_once(void **state) {
     const box *b = *state;
     fill(b->store, KEYS, VALUE_BYTES);
-    assert_int_equal(list(b->store, NULL, 50000, true, VALUE_BYTES), KEYS);
-    assert_true(hints > KEYS * 3 / 4 && hints < KEYS); /* not of the first one of a batch */
-    assert_true(hint_bytes >= hints * VALUE_BYTES);
+    assert_int_equal(list(b->store, NULL, true, VALUE_BYTES), KEYS);
+    assert_int_equal(asked.records, KEYS);
+    assert_true(asked.bytes >= KEYS * VALUE_BYTES);
 }
 
-static void fast_reads_and_keys_alone_are_not_told_of(void **state) {
+static void how_far_it_goes_ahead_doubles_with_each_key(void **state) {
     const box *b = *state;
     fill(b->store, KEYS, VALUE_BYTES);
-    assert_int_equal(list(b->store, NULL, 1000, true, VALUE_BYTES), KEYS);
-    assert_int_equal(list(b->store, SCAN(.keys_only = true), 50000, false, 0), KEYS);
-    assert_int_equal(hints, 0);
+    cairn_scan *scan = scan_of(b->store, NULL);
+    for (unsigned i = 0, reach = 8; i < 20; i++, reach = reach < AHEAD_KEYS ? 2 * reach : AHEAD_KEYS) {
+        read_some(scan, 1, VALUE_BYTES);
+        assert_int_equal(asked.records, i + reach);
+    }
+    cairn_scan_close(scan);
 }
 
-static void a_limit_bounds_what_is_told(void **state) {
+static void a_long_record_is_asked_for_whole_before_it_is_looked_at(void **state) {
+    const box *b = *state;
+    fill(b->store, KEYS, LONG_BYTES);
+    assert_int_equal(list(b->store, NULL, true, LONG_BYTES), KEYS);
+    assert_int_equal(asked.records, KEYS);
+    assert_int_equal(asked.hints, KEYS);
+    assert_true(asked.bytes >= KEYS * LONG_BYTES && asked.bytes < KEYS * (LONG_BYTES + 10000));
+}
+
+static void bytes_bound_how_far_it_goes_ahead(void **state) {
+    const box *b = *state;
+    fill(b->store, KEYS, LONG_BYTES);
+    cairn_scan *scan = scan_of(b->store, NULL);
+    for (unsigned i = 0; i < KEYS; i++) {
+        read_some(scan, 1, LONG_BYTES);
+        assert_true(asked.bytes <= i * (LONG_BYTES + 10000) + AHEAD_BYTES + LONG_BYTES + 10000);
+    }
+    cairn_scan_close(scan);
+}
+
+static void of_what_is_in_memory_one_of_sixteen_is_asked_about(void **state) {
     const box *b = *state;
     fill(b->store, KEYS, VALUE_BYTES);
-    assert_int_equal(list(b->store, SCAN(.limit = 5), 50000, true, VALUE_BYTES), 5);
-    assert_int_equal(hints, 4);
-    assert_int_equal(list(b->store, SCAN(.limit = 1, .reverse = true), 50000, true, VALUE_BYTES), 1);
-    assert_int_equal(hints, 4);
+    is_far = false;
+    assert_int_equal(list(b->store, NULL, true, VALUE_BYTES), KEYS);
+    assert_int_equal(asked.records, KEYS / 16);
 }
 
-static void a_scan_that_reads_no_values_tells_of_the_beginnings_of_records(void **state) {
+static void keys_alone_are_not_asked_about(void **state) {
     const box *b = *state;
     fill(b->store, KEYS, VALUE_BYTES);
-    assert_int_equal(list(b->store, NULL, 50000, false, 0), KEYS);
-    assert_true(hints > KEYS * 3 / 4);
-    assert_true(hint_bytes < 20 * VALUE_BYTES + KEYS * 4096); /* it begins as if values were read */
+    assert_int_equal(list(b->store, SCAN(.keys_only = true), false, 0), KEYS);
+    assert_int_equal(asked.records + asked.hints, 0);
 }
 
-static void a_long_scan_ends_telling(void **state) {
+static void it_stops_where_all_is_in_memory_and_begins_where_it_is_not(void **state) {
     const box *b = *state;
-    const size_t size = 100000;
-    fill(b->store, KEYS, size);
-    assert_int_equal(list(b->store, NULL, 50000, true, size), KEYS);
-    assert_true(hint_bytes > TOLD_MAX / 2 && hint_bytes < TOLD_MAX + ((uint64_t)9 << 20));
+    fill(b->store, KEYS, VALUE_BYTES);
+    cairn_scan *scan = scan_of(b->store, NULL);
+    read_some(scan, 1, VALUE_BYTES);
+    assert_int_equal(asked.records, 8);
+    is_far = false;
+    read_some(scan, 79, VALUE_BYTES); /* 64 behind the 8, then 8 from key to key */
+    assert_int_equal(asked.records, 8 + 64);
+    is_far = true;
+    read_some(scan, 7, VALUE_BYTES); /* 16 with the first one of all */
+    assert_int_equal(asked.records, 8 + 64);
+    read_some(scan, 1, VALUE_BYTES);
+    assert_int_equal(asked.records, 8 + 64 + AHEAD_KEYS);
+    cairn_scan_close(scan);
 }
 
-static void keys_that_went_are_told_of_only_where_the_scan_sees_them(void **state) {
+static void a_limit_bounds_what_is_asked_for(void **state) {
+    const box *b = *state;
+    fill(b->store, KEYS, VALUE_BYTES);
+    assert_int_equal(list(b->store, SCAN(.limit = 5), true, VALUE_BYTES), 5);
+    assert_int_equal(asked.records, 5);
+    assert_int_equal(list(b->store, SCAN(.limit = 1, .reverse = true), true, VALUE_BYTES), 1);
+    assert_int_equal(asked.records, 6);
+}
+
+static void keys_that_do_not_match_are_not_asked_for(void **state) {
+    const box *b = *state;
+    fill(b->store, KEYS, VALUE_BYTES);
+    assert_int_equal(list(b->store, SCAN(LIKE("%7")), true, VALUE_BYTES), KEYS / 10);
+    assert_int_equal(asked.records, KEYS / 10);
+}
+
+static void a_scan_that_reads_no_values_asks_for_the_beginnings_of_records(void **state) {
+    const box *b = *state;
+    fill(b->store, KEYS, VALUE_BYTES);
+    assert_int_equal(list(b->store, NULL, false, 0), KEYS);
+    assert_int_equal(asked.records, KEYS);
+    assert_true(asked.bytes < 8 * (VALUE_BYTES + 1000) + KEYS * 4096); /* it begins as if values were read */
+}
+
+static void keys_that_went_are_asked_for_only_where_the_scan_sees_them(void **state) {
     const box *b = *state;
     fill(b->store, KEYS, VALUE_BYTES);
     cairn_snapshot *s = snapshot_of(b->store);
@@ -132,22 +209,72 @@ static void keys_that_went_are_told_of_only_where_the_scan_sees_them(void **stat
         if (i % 2 == 0) delete_text(b->store, key);
         if (i % 2 == 1) put_text(b->store, key, "short", 5);
     }
-    assert_int_equal(list(b->store, SCAN(.snapshot = s), 50000, true, VALUE_BYTES), KEYS);
-    assert_true(hints > KEYS / 2 && hint_bytes >= hints * VALUE_BYTES);
-    assert_int_equal(list(b->store, NULL, 50000, true, 5), KEYS / 2);
+    assert_int_equal(list(b->store, SCAN(.snapshot = s), true, VALUE_BYTES), KEYS);
+    assert_true(asked.records > KEYS / 2 && asked.bytes >= asked.records * VALUE_BYTES);
+    forget_asked();
+    assert_int_equal(list(b->store, NULL, true, 5), KEYS / 2);
+    assert_true(asked.records > KEYS / 4 && asked.records <= KEYS / 2); /* what is read often is warm */
     cairn_snapshot_close(s);
+}
+
+static void keys_that_change_behind_the_walk_are_given_as_they_were(void **state) {
+    const box *b = *state;
+    char key[16];
+    fill(b->store, KEYS, VALUE_BYTES);
+    cairn_scan *scan = scan_of(b->store, NULL);
+    read_some(scan, 3, VALUE_BYTES); /* some that follow were found and asked for */
+    for (unsigned i = 0; i < KEYS; i++) {
+        (void)snprintf(key, sizeof key, "%05u", i);
+        if (i % 3 == 0) delete_text(b->store, key);
+        if (i % 3 == 1) put_text(b->store, key, "short", 5);
+    }
+    assert_int_equal(cairn_compact(b->store, NULL, NULL, NULL), CAIRN_OK);
+    read_some(scan, KEYS - 3, VALUE_BYTES);
+    assert_int_equal(cairn_scan_next(scan, NULL), CAIRN_DONE);
+    cairn_scan_close(scan);
+}
+
+/* Where the walk fails, that is said behind the keys that it had found before. */
+static void a_failure_is_told_behind_the_keys_that_were_found_before_it(void **state) {
+    const box *b = *state;
+    char key[16];
+    unsigned i = 0;
+    int rc;
+    cairn_error error = {0};
+    fill(b->store, KEYS, VALUE_BYTES);
+    cairn_scan *scan = scan_of(b->store, NULL);
+    read_some(scan, 1, VALUE_BYTES);
+    assert_int_equal(cairn_index_drop(b->store, NULL), CAIRN_OK);
+    for (i = 1; (rc = cairn_scan_next(scan, &error)) == CAIRN_OK; i++) {
+        size_t size;
+        (void)snprintf(key, sizeof key, "%05u", i);
+        assert_memory_equal(cairn_scan_key(scan, &size), key, 5);
+        read_entry(scan, VALUE_BYTES);
+    }
+    assert_int_equal(rc, CAIRN_UNSUPPORTED);
+    assert_int_equal(error.code, rc);
+    assert_true(i >= 8 && i < KEYS);
+    assert_int_equal(cairn_scan_next(scan, &error), CAIRN_UNSUPPORTED);
+    cairn_scan_close(scan);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, box_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(slow_reads_make_a_scan_tell_of_what_follows_once),
-        TEST(fast_reads_and_keys_alone_are_not_told_of),
-        TEST(a_limit_bounds_what_is_told),
-        TEST(a_scan_that_reads_no_values_tells_of_the_beginnings_of_records),
-        TEST(a_long_scan_ends_telling),
-        TEST(keys_that_went_are_told_of_only_where_the_scan_sees_them),
+        TEST(what_is_not_in_memory_is_asked_for_once),
+        TEST(how_far_it_goes_ahead_doubles_with_each_key),
+        TEST(a_long_record_is_asked_for_whole_before_it_is_looked_at),
+        TEST(bytes_bound_how_far_it_goes_ahead),
+        TEST(of_what_is_in_memory_one_of_sixteen_is_asked_about),
+        TEST(keys_alone_are_not_asked_about),
+        TEST(it_stops_where_all_is_in_memory_and_begins_where_it_is_not),
+        TEST(a_limit_bounds_what_is_asked_for),
+        TEST(keys_that_do_not_match_are_not_asked_for),
+        TEST(a_scan_that_reads_no_values_asks_for_the_beginnings_of_records),
+        TEST(keys_that_went_are_asked_for_only_where_the_scan_sees_them),
+        TEST(keys_that_change_behind_the_walk_are_given_as_they_were),
+        TEST(a_failure_is_told_behind_the_keys_that_were_found_before_it),
     };
     return cmocka_run_group_tests_name("ordered_read_ahead", tests, NULL, NULL);
 }

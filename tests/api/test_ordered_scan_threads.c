@@ -5,6 +5,7 @@
 #include "include/cairn.h"
 #include "src/base/check.h"
 #include "src/os/os_thread.h"
+#include "tests/support/far_reads.h"
 #include "tests/support/ordered_box.h"
 #include "tests/support/rung.h"
 #include "tests/support/store_box.h"
@@ -313,6 +314,17 @@ static void they_do_with_no_threads_of_the_stores_own(void **state) {
     run_race(*state, true, false);
 }
 
+static void they_do_where_records_are_not_in_memory(void **state) {
+    static os table;
+    box *b = *state;
+    table = *os_posix();
+    far_reads_put(&table, READS_BY_TURNS);
+    b->system = &table;
+    box_reopen(b);
+    run_race(b, false, true);
+    assert_true(far_reads_refused() > 0);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, box_setup, box_teardown)
     const struct CMUnitTest tests[] = {
@@ -320,6 +332,7 @@ int main(void) {
         TEST(they_do_while_the_index_is_rebuilt),
         TEST(they_do_or_are_refused_while_it_is_dropped_and_added),
         TEST(they_do_with_no_threads_of_the_stores_own),
+        TEST(they_do_where_records_are_not_in_memory),
     };
     return cmocka_run_group_tests_name("ordered_scan_threads", tests, NULL, NULL);
 }
