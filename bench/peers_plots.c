@@ -59,8 +59,8 @@ static void write_plot(const results *r, const figure *f, const char *name, FILE
             f->name, f->unit, f->less ? "less" : "more");
     for (size_t i = 0; i < r->engine_count; i++) {
         if (!figure_has(f, i)) continue;
-        fprintf(script, "%s '%s.dat' using %zu:%zu:%zu:xtic(1) title '%s'", column > 2 ? "," : "", name, column,
-                column + 1, column + 2, r->engines[i]->name);
+        fprintf(script, "%s '%s.dat' using %zu:%zu:%zu:xtic(1) title '%s' linecolor %zu", column > 2 ? "," : "", name,
+                column, column + 1, column + 2, r->engines[i]->name, i + 1);
         column += 3;
     }
     fprintf(script, "\n");
