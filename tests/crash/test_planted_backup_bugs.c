@@ -16,7 +16,7 @@
 #include <cmocka.h>
 
 #define FIRST_SEED 3000u
-#define HISTORIES_MAX 240u
+#define HISTORIES_MAX 60u
 
 typedef enum bug {
     NO_BUG,
