@@ -56,6 +56,9 @@ static int open_env(ordered_env *e, os_dir *dir, const char *name, unsigned flag
         mdb_env_close(e->env);
         return ordered_status(error, rc, "cannot open it");
     }
+    MDB_stat stat;
+    CHECK(mdb_env_stat(e->env, &stat) == 0);
+    e->page_bytes = stat.ms_psize;
     int fd;
     if (mdb_env_get_fd(e->env, &fd) == 0) os_close_on_exec(fd); /* LMDB's other ones are */
     return CAIRN_OK;

@@ -17,6 +17,7 @@ typedef struct ordered_env {
     MDB_dbi keys, tails, meta;
     os_file *file;      /* the same one, for its length */
     uint64_t map_bytes; /* guarded as the map is */
+    size_t page_bytes;  /* of LMDB's, a power of two */
 } ordered_env;
 
 /* The meta record. */

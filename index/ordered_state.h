@@ -1,4 +1,4 @@
-/* The opened index, shared by ordered.c and ordered_walk.c. */
+/* The opened index, shared by ordered.c and ordered_cursor.c. */
 #ifndef CAIRN_INDEX_ORDERED_STATE_H
 #define CAIRN_INDEX_ORDERED_STATE_H
 

@@ -54,7 +54,8 @@ void compaction_rest(compaction *c) {
     uint64_t worked = now_ns(c->store) - c->began_ns;
     if (worked < SLICE_NS) return;
     store_space s = store_space_get(c->store);
-    bool waited_for = !store_reserve_is_whole(c->store); /* by whoever wants to put something on a full disk */
+    /* By whoever wants to put something on a full disk, or to close. */
+    bool waited_for = !store_reserve_is_whole(c->store) || atomic_load(&c->store->upkeep.stopping);
     if (!waited_for && s.room >= s.narrow) os_nap_us(min_u64(worked / 1000, NAP_US_MAX));
     c->began_ns = now_ns(c->store);
 }

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BATCH_FIRST 16u /* then twice as many each time, up to ORDERED_BATCH_KEYS: most ranges are short */
+#define BATCH_FIRST                                                                                                    \
+    128u /* or the limit; then twice as many each time, up to ORDERED_BATCH_KEYS: most ranges are short */
 
 struct ordered_scan {
     cairn *store;
@@ -91,7 +92,7 @@ int ordered_scan_open(ordered_scan **out, cairn *store, store_moment moment, con
     if (s == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory for a scan");
     s->store = store;
     s->moment = moment;
-    s->batch = BATCH_FIRST;
+    s->batch = options->limit == 0 ? BATCH_FIRST : min_u64(options->limit, BATCH_FIRST);
     s->may_expire = atomic_load(&store->expiring) > 0;
     rc = take_options(s, options, error);
     if (rc == CAIRN_OK) {
