@@ -59,6 +59,7 @@ typedef struct vlog_event {
     location where;
     uint64_t expires_at_ms; /* 0: never */
 } vlog_event;
+/* The event is borrowed. NULL: that was the last one, and what `apply` has put off is done now. */
 typedef int (*vlog_apply)(void *ctx, const vlog_event *event, cairn_error *error);
 
 typedef struct vlog_start {

@@ -83,13 +83,11 @@ static int deliver(recovery *r, const segment *s, const footer_entry *e, cairn_e
 
 static int replay_sealed(recovery *r, segment *s, cairn_error *error) {
     entry_cursor c;
-    epoch_guard guard = epoch_enter(r->log->options.readers);
     int rc = entry_cursor_open(&c, r->log, s, error);
     while (rc == CAIRN_OK && (rc = entry_cursor_next(&c, error)) == 1) {
         rc = deliver(r, s, &c.entry, error);
     }
     entry_cursor_close(&c);
-    epoch_exit(r->log->options.readers, guard);
     return rc;
 }
 
@@ -196,7 +194,7 @@ static int survey_all(recovery *r, cairn_error *error) {
     return vlog_damaged(error, r->broken, r->broken_at, NULL, "a record that was durable is missing or damaged");
 }
 
-/* 1: intact; 0: damaged; or a code. */
+/* 1: intact; 0: damaged; or a code. Inside the epoch. */
 static int payload_intact(recovery *r, const walker *w, cairn_error *error) {
     vlog_head head = {.header = w->header,
                       .segment = (segment *)(uintptr_t)w->segment,
@@ -257,7 +255,9 @@ static int replay_tail(recovery *r, tail *t, cairn_error *error) {
     while (w.next < end && (rc = walker_next(&w, error)) == 1) {
         if (w.header.place >= r->durable) {
             if (t->doubtful == UINT64_MAX) t->doubtful = w.offset;
+            epoch_guard guard = epoch_enter(r->log->options.readers);
             rc = payload_intact(r, &w, error);
+            epoch_exit(r->log->options.readers, guard);
             if (rc <= 0) break;
         }
         footer_entry e = vlog_entry_of(r->log, &w);
@@ -310,9 +310,9 @@ static int replay_order(recovery *r, cairn_error *error) {
     return CAIRN_OK;
 }
 
+/* Not inside one epoch as a whole: the index grows meanwhile, many times, and what it leaves behind is to be freed. */
 static int replay_all(recovery *r, cairn_error *error) {
     const vlog *log = r->log;
-    epoch_guard guard = epoch_enter(log->options.readers);
     int rc = CAIRN_OK;
     if (r->start.place == 0) {
         rc = entry_merge_open(&r->moved, r->log, log->compacted, log->compacted_count, error);
@@ -320,7 +320,6 @@ static int replay_all(recovery *r, cairn_error *error) {
     if (rc == CAIRN_OK) rc = replay_order(r, error);
     if (rc == CAIRN_OK) rc = deliver_moved(r, UINT64_MAX, error);
     entry_merge_close(&r->moved);
-    epoch_exit(log->options.readers, guard);
     return rc;
 }
 
@@ -344,6 +343,7 @@ int vlog_recover(vlog *log, const vlog_start *start, vlog_apply apply, void *ctx
     }
     rc = survey_all(&r, error);
     if (rc == CAIRN_OK) rc = replay_all(&r, error);
+    if (rc == CAIRN_OK) rc = apply(ctx, NULL, error);
     if (rc != CAIRN_OK) goto done;
     if (held_count(&r.held) > 0) {
         vlog_say(log, CAIRN_LOG_INFO, "left out %llu records of batches that were not committed",

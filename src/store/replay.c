@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define QUEUE_EVENTS 32u
+
 static int match_other(void *ctx, location candidate) { return candidate != *(const location *)ctx; }
 
 static int insert(cairn *store, const vlog_event *e, cairn_error *error) {
@@ -75,16 +77,49 @@ static int note_expiry(cairn *store, const vlog_event *e, cairn_error *error) {
     return CAIRN_OK;
 }
 
-static int apply(void *ctx, const vlog_event *e, cairn_error *error) {
-    cairn *store = ctx;
-    int noted = note_expiry(store, e, error);
-    if (noted != CAIRN_OK) return noted;
-    epoch_guard guard = epoch_enter(store->readers);
+/* Inside the epoch. */
+static int apply(cairn *store, const vlog_event *e, cairn_error *error) {
+    int rc = note_expiry(store, e, error);
+    if (rc != CAIRN_OK) return rc;
     hash_index_lock(store->index, e->hash.index);
-    int rc = (e->flags & RECORD_COLLIDES) != 0 ? apply_colliding(store, e, error) : apply_alone(store, e, error);
+    rc = (e->flags & RECORD_COLLIDES) != 0 ? apply_colliding(store, e, error) : apply_alone(store, e, error);
     hash_index_unlock(store->index, e->hash.index);
-    epoch_exit(store->readers, guard);
     return rc == CAIRN_OK ? store_ordered_replayed(store, e->place, e->where, error) : rc;
+}
+
+/* Events on their way, a ring: while they wait for their turn, what the index looks at for them comes nearer to the
+ * processor. */
+typedef struct replay_queue {
+    cairn *store;
+    vlog_event events[QUEUE_EVENTS];
+    uint64_t put, taken;
+} replay_queue;
+
+static int take(replay_queue *q, cairn_error *error) {
+    return apply(q->store, &q->events[q->taken++ % QUEUE_EVENTS], error);
+}
+
+static int take_all(replay_queue *q, cairn_error *error) {
+    int rc = CAIRN_OK;
+    while (rc == CAIRN_OK && q->taken < q->put) {
+        rc = take(q, error);
+    }
+    return rc;
+}
+
+static int put_off(replay_queue *q, const vlog_event *e, cairn_error *error) {
+    int rc = q->put - q->taken == QUEUE_EVENTS ? take(q, error) : CAIRN_OK;
+    hash_index_prefetch(q->store->index, e->hash.index);
+    q->events[q->put++ % QUEUE_EVENTS] = *e;
+    return rc;
+}
+
+static int on_event(void *ctx, const vlog_event *e, cairn_error *error) {
+    replay_queue *q = ctx;
+    epoch_guard guard = epoch_enter(q->store->readers);
+    int rc = e == NULL ? take_all(q, error) : put_off(q, e, error);
+    epoch_exit(q->store->readers, guard);
+    return rc;
 }
 
 static int count_live(void *ctx, uint64_t hash, location where) {
@@ -148,8 +183,9 @@ static int load_checkpoint(cairn *store, loaded *l, cairn_error *error) {
 static int replay(cairn *store, const loaded *l, cairn_error *error) {
     vlog_start start = {0};
     vlog_recovered result;
+    replay_queue queue = {.store = store};
     if (l->there) start = (vlog_start){.place = l->info.start_place, .durable = l->info.end_place};
-    int rc = vlog_recover(store->log, &start, apply, store, &result, error);
+    int rc = vlog_recover(store->log, &start, on_event, &queue, &result, error);
     if (rc != CAIRN_OK) return rc;
     store_say(store, CAIRN_LOG_INFO, "replayed %llu records, %llu bytes of log", (unsigned long long)result.records,
               (unsigned long long)result.bytes);
