@@ -75,7 +75,7 @@ bool viewed_is_marked(const viewed_table *t, uint64_t offset) {
 
 /* A copy that took long was right all the same. */
 bool viewed_copy(const viewed_table *t, void *buf, size_t size, uint64_t offset) {
-    return os_window_read(t->window, buf, size, offset) >= 0;
+    return os_window_read(t->window, buf, size, offset, NULL) >= 0;
 }
 
 const void *viewed_at(const viewed_table *t, uint64_t offset) { return t->data + offset; }

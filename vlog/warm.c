@@ -43,8 +43,8 @@ bool warm_covers(const warm_table *table, uint64_t offset, uint64_t size) {
     return true;
 }
 
-bool warm_read(warm_table *table, void *buf, size_t size, uint64_t offset) {
-    int rc = os_window_read(atomic_load_explicit(&table->window, memory_order_acquire), buf, size, offset);
+bool warm_read(warm_table *table, void *buf, size_t size, uint64_t offset, uint64_t *sum) {
+    int rc = os_window_read(atomic_load_explicit(&table->window, memory_order_acquire), buf, size, offset, sum);
     if (rc == 0 || rc == -EOPNOTSUPP) return rc == 0;
     for (uint64_t i = part_of(offset); i <= part_of(offset + size - 1); i++) {
         set(&table->parts[i], 0, 0);

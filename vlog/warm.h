@@ -36,8 +36,8 @@ void warm_free(warm_table *table); /* NULL is nothing */
 
 /* Everything in [offset, offset + size) is warm. `table` may be NULL. */
 bool warm_covers(const warm_table *table, uint64_t offset, uint64_t size);
-/* Copies [offset, offset + size), which is warm. false: no longer; read the file. */
-bool warm_read(warm_table *table, void *buf, size_t size, uint64_t offset);
+/* Copies [offset, offset + size), which is warm; `sum` as of os_window_read. false: no longer; read the file. */
+bool warm_read(warm_table *table, void *buf, size_t size, uint64_t offset, uint64_t *sum);
 /* That range was read from `file`, of which `end` bytes hold records; *table, for a file of up to `capacity` bytes, is
  * made when it is not there. */
 void warm_count(_Atomic(warm_table *) *table, os_file *file, uint64_t capacity, uint64_t end, uint64_t offset,

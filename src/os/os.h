@@ -122,8 +122,9 @@ struct os {
     int (*window_show)(os_window *window, os_file *file, uint64_t offset, size_t size, const void **data);
     /* Copies bytes that were loaded or shown, as the file holds them now. 1: copied, but it took so long that they must
      * have come from the device: not in memory any more. -EIO: the file cannot give them (an error of the device, or
-     * cut short): never a signal. -EOPNOTSUPP: not in this thread. */
-    int (*window_read)(os_window *window, void *buf, size_t size, uint64_t offset);
+     * cut short): never a signal. -EOPNOTSUPP: not in this thread. *sum, unless it is NULL: checksum() with seed 0 of
+     * what was copied, which costs no second pass over it. */
+    int (*window_read)(os_window *window, void *buf, size_t size, uint64_t offset, uint64_t *sum);
 
     uint64_t (*clock_ms)(os *self);                  /* wall clock, milliseconds since 1970 */
     uint64_t (*monotonic_ns)(os *self);              /* never runs back */
@@ -213,8 +214,8 @@ static inline int os_window_load(os_window *window, os_file *file, uint64_t offs
 static inline int os_window_show(os_window *window, os_file *file, uint64_t offset, size_t size, const void **data) {
     return window->os->window_show(window, file, offset, size, data);
 }
-static inline int os_window_read(os_window *window, void *buf, size_t size, uint64_t offset) {
-    return window->os->window_read(window, buf, size, offset);
+static inline int os_window_read(os_window *window, void *buf, size_t size, uint64_t offset, uint64_t *sum) {
+    return window->os->window_read(window, buf, size, offset, sum);
 }
 
 #endif

@@ -54,6 +54,6 @@ int posix_window_open(os_file *file, uint64_t size, unsigned flags, os_window **
 void posix_window_close(os_window *window);
 int posix_window_load(os_window *window, os_file *file, uint64_t offset, size_t size);
 int posix_window_show(os_window *window, os_file *file, uint64_t offset, size_t size, const void **data);
-int posix_window_read(os_window *window, void *buf, size_t size, uint64_t offset);
+int posix_window_read(os_window *window, void *buf, size_t size, uint64_t offset, uint64_t *sum);
 
 #endif

@@ -6,10 +6,11 @@
  * handler that was there before. The handler is installed with the first window and stays; where the application
  * replaces it or a thread blocks the signal, no window is used.
  *
- * What is in the guarded part: one memcpy. It holds no lock and calls nothing, so jumping out of it leaves nothing
- * undone.
+ * What is in the guarded part: one memcpy or checksum_copy. Those hold no lock and allocate nothing, so jumping out of
+ * them leaves nothing undone.
  */
 #include "src/base/check.h"
+#include "src/base/checksum_copy.h"
 #include "src/os/os_memory.h"
 #include "src/os/os_posix.h"
 
@@ -167,8 +168,8 @@ int posix_window_show(os_window *window, os_file *file, uint64_t offset, size_t 
     return rc;
 }
 
-/* memcpy out of a mapping: 0 or -EIO. */
-static int copy_guarded(void *to, const uint8_t *from, size_t size) {
+/* memcpy out of a mapping, with its checksum where that is wanted: 0 or -EIO. */
+static int copy_guarded(void *to, const uint8_t *from, size_t size, uint64_t *sum) {
     guard g = {.begin = (uintptr_t)from & ~((uintptr_t)os_page_bytes() - 1), .end = (uintptr_t)from + size};
     if (sigsetjmp(g.out, 0) != 0) { /* saves no mask: that would be a system call */
         atomic_store_explicit(&thread.active, NULL, memory_order_relaxed);
@@ -177,20 +178,24 @@ static int copy_guarded(void *to, const uint8_t *from, size_t size) {
     }
     atomic_store_explicit(&thread.active, &g, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst);
-    memcpy(to, from, size);
+    if (sum != NULL) {
+        *sum = checksum_copy(to, from, size, 0);
+    } else {
+        memcpy(to, from, size);
+    }
     atomic_signal_fence(memory_order_seq_cst);
     atomic_store_explicit(&thread.active, NULL, memory_order_relaxed);
     return 0;
 }
 
-int posix_window_read(os_window *window, void *buf, size_t size, uint64_t offset) {
+int posix_window_read(os_window *window, void *buf, size_t size, uint64_t offset, uint64_t *sum) {
     posix_window *w = (posix_window *)window;
     CHECK(offset <= w->size && size <= w->size - offset);
     if (!thread_takes_sigbus()) return -EOPNOTSUPP;
     bool timed = size >= TIMED_ALWAYS_BYTES || ++thread.reads % TIMED_ONE_IN == 0;
-    if (!timed) return copy_guarded(buf, w->data + offset, size);
+    if (!timed) return copy_guarded(buf, w->data + offset, size, sum);
     uint64_t begin = window->os->monotonic_ns(window->os);
-    int rc = copy_guarded(buf, w->data + offset, size);
+    int rc = copy_guarded(buf, w->data + offset, size, sum);
     uint64_t limit = SLOW_NS + size / os_page_bytes() * SLOW_NS_A_PAGE;
     return rc == 0 && window->os->monotonic_ns(window->os) - begin > limit ? 1 : rc;
 }

@@ -52,8 +52,8 @@ static int counted_load(os_window *window, os_file *file, uint64_t offset, size_
 }
 
 /* A test's machine may be busy, which makes copies slow. */
-static int patient_read(os_window *window, void *buf, size_t size, uint64_t offset) {
-    int rc = os_posix()->window_read(window, buf, size, offset);
+static int patient_read(os_window *window, void *buf, size_t size, uint64_t offset, uint64_t *sum) {
+    int rc = os_posix()->window_read(window, buf, size, offset, sum);
     return rc >= 0 ? atomic_load(&slow) : rc;
 }
 

@@ -60,14 +60,14 @@ static void a_window_shows_what_the_file_holds_as_it_grows_and_outlives_handle_a
     for (size_t end = 0; end < sizeof bytes; end += BLOCK / 2) {
         assert_int_equal(os_file_write(file, bytes + end, BLOCK / 2, end), 0);
         assert_int_equal(os_window_load(window, file, end, BLOCK / 2), 0);
-        assert_true(os_window_read(window, seen, end + BLOCK / 2, 0) >= 0);
+        assert_true(os_window_read(window, seen, end + BLOCK / 2, 0, NULL) >= 0);
         assert_memory_equal(seen, bytes, end + BLOCK / 2);
     }
-    assert_true(os_window_read(window, seen, BLOCK, 77) >= 0);
+    assert_true(os_window_read(window, seen, BLOCK, 77, NULL) >= 0);
     assert_memory_equal(seen, bytes + 77, BLOCK);
     os_file_close(file);
     assert_int_equal(os_unlink(root, "f"), 0);
-    assert_true(os_window_read(window, seen, sizeof seen, 0) >= 0);
+    assert_true(os_window_read(window, seen, sizeof seen, 0, NULL) >= 0);
     assert_memory_equal(seen, bytes, sizeof bytes);
     os_window_close(window);
     os_dir_close(root);
@@ -109,9 +109,9 @@ static void what_does_not_exist_is_not_loaded_and_what_was_cut_off_is_an_error(v
     assert_int_equal(os_window_load(window, file, 0, sizeof bytes + 1), -EIO);
     assert_int_equal(os_window_load(window, file, 0, sizeof bytes), 0);
     assert_int_equal(os_file_truncate(file, BLOCK), 0);
-    assert_int_equal(os_window_read(window, seen, 1, BLOCK), -EIO);
-    assert_int_equal(os_window_read(window, seen, 2 * BLOCK, 0), -EIO);
-    assert_true(os_window_read(window, seen, BLOCK, 0) >= 0);
+    assert_int_equal(os_window_read(window, seen, 1, BLOCK, NULL), -EIO);
+    assert_int_equal(os_window_read(window, seen, 2 * BLOCK, 0, NULL), -EIO);
+    assert_true(os_window_read(window, seen, BLOCK, 0, NULL) >= 0);
     os_window_close(window);
     os_file_close(file);
     os_dir_close(root);

@@ -197,6 +197,6 @@ int sim_call_window_open(os_file *base, uint64_t size, unsigned flags, os_window
 void sim_call_window_close(os_window *base);
 int sim_call_window_load(os_window *base, os_file *file, uint64_t offset, size_t size);
 int sim_call_window_show(os_window *base, os_file *file, uint64_t offset, size_t size, const void **data);
-int sim_call_window_read(os_window *base, void *buf, size_t size, uint64_t offset);
+int sim_call_window_read(os_window *base, void *buf, size_t size, uint64_t offset, uint64_t *sum);
 
 #endif

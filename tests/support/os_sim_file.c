@@ -1,5 +1,6 @@
 /* Files of the simulated disk: what the OS table calls. Every change is made in what reads see, and pended with its
  * bytes for the crash model. */
+#include "src/base/checksum.h"
 #include "tests/support/os_sim_disk.h"
 
 #include <errno.h>
@@ -340,7 +341,7 @@ void sim_call_window_close(os_window *base) {
     free(w);
 }
 
-int sim_call_window_read(os_window *base, void *buf, size_t size, uint64_t offset) {
+int sim_call_window_read(os_window *base, void *buf, size_t size, uint64_t offset, uint64_t *sum) {
     const sim_window *w = (sim_window *)base;
     CHECK(offset <= w->size && size <= w->size - offset);
     call c;
@@ -349,6 +350,7 @@ int sim_call_window_read(os_window *base, void *buf, size_t size, uint64_t offse
     if (rc == 0) {
         memset(buf, 0, size); /* as the rest of a file's last page is */
         content_read(w->file->now, buf, size, offset);
+        if (sum != NULL) *sum = checksum(buf, size, 0);
     }
     return call_leave(&c, rc);
 }

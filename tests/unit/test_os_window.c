@@ -49,9 +49,9 @@ static void a_page_that_is_gone_is_an_error_every_time_and_the_others_stay_reada
     open_window(&o, *state);
     assert_int_equal(os_file_truncate(o.file, FILE_BYTES / 2), 0);
     for (unsigned i = 0; i < 50; i++) {
-        assert_int_equal(os_window_read(o.window, buffer, FILE_BYTES, 0), -EIO);
-        assert_int_equal(os_window_read(o.window, buffer, 1, FILE_BYTES - 1), -EIO);
-        assert_true(os_window_read(o.window, buffer, FILE_BYTES / 2, 0) >= 0);
+        assert_int_equal(os_window_read(o.window, buffer, FILE_BYTES, 0, NULL), -EIO);
+        assert_int_equal(os_window_read(o.window, buffer, 1, FILE_BYTES - 1, NULL), -EIO);
+        assert_true(os_window_read(o.window, buffer, FILE_BYTES / 2, 0, NULL) >= 0);
         assert_memory_equal(buffer, content, FILE_BYTES / 2);
     }
     close_window(&o);
@@ -76,7 +76,7 @@ static int touch_what_is_gone(const char *folder, bool with_handler) {
     open_window(&o, folder);
     CHECK(os_file_map(o.file, 0, FILE_BYTES, &data) == 0);
     CHECK(os_file_truncate(o.file, 0) == 0);
-    CHECK(os_window_read(o.window, buffer, 1, 0) == -EIO);
+    CHECK(os_window_read(o.window, buffer, 1, 0, NULL) == -EIO);
     (void)*(const volatile uint8_t *)data;
     return SURVIVED;
 }
@@ -139,7 +139,7 @@ static void *read_with_the_signal_blocked(void *arg) {
     sigset_t set;
     CHECK(sigemptyset(&set) == 0 && sigaddset(&set, SIGBUS) == 0);
     CHECK(pthread_sigmask(SIG_BLOCK, &set, NULL) == 0);
-    CHECK(os_window_read(o->window, buffer, 1, 0) == -EOPNOTSUPP);
+    CHECK(os_window_read(o->window, buffer, 1, 0, NULL) == -EOPNOTSUPP);
     return NULL;
 }
 
