@@ -42,7 +42,7 @@ bool walk_page_enter(const walk *w, walk_page *p) {
     size_t lower = le16_get(p->bytes + 12), at = (size_t)(w->key - p->bytes);
     if (le16_get(p->bytes + 10) != LMDB_LEAF || lower <= LMDB_PAGE_HEAD || lower > p->size) return false;
     p->count = lmdb_page_count(p->bytes);
-    return at >= LMDB_PAGE_HEAD + LMDB_NODE_HEAD && find_node(w, p);
+    return p->count > 0 && at >= LMDB_PAGE_HEAD + LMDB_NODE_HEAD && find_node(w, p);
 }
 
 bool walk_page_last(const walk *w, const walk_page *p, lmdb_key *key) {
