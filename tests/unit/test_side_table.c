@@ -392,6 +392,8 @@ static void snapshots_stay_as_they_are_among_writers_and_sweeps(void **state) {
         racers[i] = (racer){&r, i};
         assert_int_equal(os_thread_start(&threads[i], overwrite, &racers[i]), 0);
     }
+    while (atomic_load(&r.changes) == 0) /* on a busy machine all rounds might be over before one of them runs */
+        os_nap_us(100);
     for (unsigned round = 0; round < READ_ROUNDS; round++) {
         location old_view[KEYS], new_view[KEYS], again[KEYS];
         uint64_t open[2];
@@ -415,7 +417,6 @@ static void snapshots_stay_as_they_are_among_writers_and_sweeps(void **state) {
     atomic_store(&r.stop, 1);
     for (unsigned i = 0; i < 2; i++)
         os_thread_join(&threads[i]);
-    assert_true(atomic_load(&r.changes) > 0);
 }
 
 int main(void) {
