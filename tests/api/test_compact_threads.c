@@ -365,11 +365,13 @@ static void run_crowd(box *b, uint64_t steps, bool by_calls) {
     for (unsigned i = 0; i < OTHERS; i++)
         os_thread_join(&others[i].thread);
     real_folder_remove(c.backup);
-    if (by_calls) assert_true(atomic_load(&c.freed) > 0);
     if (!by_calls) expect_bounded(b);
     expect_last(&c);
     cairn_compact_options o = {.struct_size = sizeof o, .full = true};
-    assert_int_equal(cairn_compact(b->store, &o, NULL, NULL), CAIRN_OK);
+    cairn_compact_result result = {.struct_size = sizeof result};
+    assert_int_equal(cairn_compact(b->store, &o, &result, NULL), CAIRN_OK);
+    /* On a busy machine somebody may have held all of it until now. */
+    if (by_calls) assert_true(atomic_load(&c.freed) + result.bytes_freed > 0);
     assert_int_equal(stats_of(b->store).pinned_bytes, 0);
     box_reopen(b);
     c.store = b->store;
