@@ -19,8 +19,9 @@
 #include <cmocka.h>
 
 #define WRITERS 2u
-#define KEYS 24u /* of each writer */
-#define PAIRS 4u /* the first keys of a writer: two each, which batches put together */
+#define STEPS_MORE 50u /* times as many at most */
+#define KEYS 24u       /* of each writer */
+#define PAIRS 4u       /* the first keys of a writer: two each, which batches put together */
 #define VALUE_MAX ((size_t)300000)
 #define OTHERS 6u /* threads that do not write */
 
@@ -118,9 +119,15 @@ static void put_pair(runner *r, unsigned pair, uint64_t number) {
     }
 }
 
+/* Where the crowd compacts, until something of that was freed while it is there: on a busy machine somebody may hold
+ * all of it for long. */
+static bool goes_on(const crowd *c, uint64_t n) {
+    return n <= c->steps || (c->by_calls && atomic_load(&c->freed) == 0 && n <= STEPS_MORE * c->steps);
+}
+
 static void *write_on(void *arg) {
     runner *r = arg;
-    for (uint64_t n = 1; n <= r->crowd->steps; n++) {
+    for (uint64_t n = 1; goes_on(r->crowd, n); n++) {
         unsigned k = (unsigned)random_below(&r->rng, KEYS);
         if (k < 2 * PAIRS) {
             put_pair(r, k / 2, n);
@@ -365,13 +372,11 @@ static void run_crowd(box *b, uint64_t steps, bool by_calls) {
     for (unsigned i = 0; i < OTHERS; i++)
         os_thread_join(&others[i].thread);
     real_folder_remove(c.backup);
+    if (by_calls) assert_true(atomic_load(&c.freed) > 0);
     if (!by_calls) expect_bounded(b);
     expect_last(&c);
     cairn_compact_options o = {.struct_size = sizeof o, .full = true};
-    cairn_compact_result result = {.struct_size = sizeof result};
-    assert_int_equal(cairn_compact(b->store, &o, &result, NULL), CAIRN_OK);
-    /* On a busy machine somebody may have held all of it until now. */
-    if (by_calls) assert_true(atomic_load(&c.freed) + result.bytes_freed > 0);
+    assert_int_equal(cairn_compact(b->store, &o, NULL, NULL), CAIRN_OK);
     assert_int_equal(stats_of(b->store).pinned_bytes, 0);
     box_reopen(b);
     c.store = b->store;

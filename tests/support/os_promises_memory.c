@@ -1,4 +1,5 @@
 /* What os.h promises of mappings and windows. */
+#include "src/base/checksum.h"
 #include "tests/support/os_promises_parts.h"
 #include "tests/support/window_signal.h"
 
@@ -63,8 +64,11 @@ static void a_window_shows_what_the_file_holds_as_it_grows_and_outlives_handle_a
         assert_true(os_window_read(window, seen, end + BLOCK / 2, 0, NULL) >= 0);
         assert_memory_equal(seen, bytes, end + BLOCK / 2);
     }
-    assert_true(os_window_read(window, seen, BLOCK, 77, NULL) >= 0);
+    uint64_t sum = 0;
+    memset(seen, 0, sizeof seen);
+    assert_true(os_window_read(window, seen, BLOCK, 77, &sum) >= 0);
     assert_memory_equal(seen, bytes + 77, BLOCK);
+    assert_true(sum == checksum(bytes + 77, BLOCK, 0));
     os_file_close(file);
     assert_int_equal(os_unlink(root, "f"), 0);
     assert_true(os_window_read(window, seen, sizeof seen, 0, NULL) >= 0);
@@ -110,7 +114,9 @@ static void what_does_not_exist_is_not_loaded_and_what_was_cut_off_is_an_error(v
     assert_int_equal(os_window_load(window, file, 0, sizeof bytes), 0);
     assert_int_equal(os_file_truncate(file, BLOCK), 0);
     assert_int_equal(os_window_read(window, seen, 1, BLOCK, NULL), -EIO);
+    uint64_t sum;
     assert_int_equal(os_window_read(window, seen, 2 * BLOCK, 0, NULL), -EIO);
+    assert_int_equal(os_window_read(window, seen, 2 * BLOCK, 0, &sum), -EIO);
     assert_true(os_window_read(window, seen, BLOCK, 0, NULL) >= 0);
     os_window_close(window);
     os_file_close(file);

@@ -417,6 +417,7 @@ static void snapshots_stay_as_they_are_among_writers_and_sweeps(void **state) {
     atomic_store(&r.stop, 1);
     for (unsigned i = 0; i < 2; i++)
         os_thread_join(&threads[i]);
+    assert_true(atomic_load(&r.changes) > 0);
 }
 
 int main(void) {
