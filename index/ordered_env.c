@@ -98,10 +98,9 @@ int ordered_env_grow(ordered_env *e) {
 
 void ordered_env_settle(const ordered_env *e) {
     MDB_envinfo head;
-    MDB_stat stat;
     os_file_info info;
-    if (mdb_env_info(e->env, &head) != 0 || mdb_env_stat(e->env, &stat) != 0) return;
-    uint64_t bytes = ((uint64_t)head.me_last_pgno + 1) * stat.ms_psize;
+    if (mdb_env_info(e->env, &head) != 0) return;
+    uint64_t bytes = ((uint64_t)head.me_last_pgno + 1) * e->page_bytes;
     if (os_file_info_get(e->file, &info) == 0 && info.size < bytes) (void)os_file_truncate(e->file, bytes);
     ordered_head_seal(e->file);
 }

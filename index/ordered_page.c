@@ -9,10 +9,8 @@
 static bool key_at(const walk_page *p, unsigned i, lmdb_key *key) {
     size_t place = lmdb_node_place(p->bytes, i);
     if (place > p->size - LMDB_NODE_HEAD) return false;
-    size_t size = le16_get(p->bytes + place + 6);
-    if (size > p->size - LMDB_NODE_HEAD - place || !walk_size_is_whole(size)) return false;
-    *key = (lmdb_key){p->bytes + place + LMDB_NODE_HEAD, size};
-    return true;
+    *key = lmdb_node_get(p->bytes, i).key;
+    return key->size <= p->size - LMDB_NODE_HEAD - place && walk_size_is_whole(key->size);
 }
 
 /* Node and key, or the beginning of it. */

@@ -144,19 +144,16 @@ static int read_part(const vlog_head *head, uint8_t *out, uint64_t size, uint64_
     return rc;
 }
 
-/* Where all of it is warm: a copy of each frame in one pass with its checksum. *done: bytes; what is left, because it
- * has become cold meanwhile, is read from the file. */
+/* Frames that are warm, up to one that is not: a copy of each in one pass with its checksum. *done: bytes of them. */
 static int copy_warm(const vlog_head *head, uint8_t *out, uint64_t size, uint64_t offset, uint64_t *done,
                      cairn_error *error) {
     uint64_t begin = head->offset + head->header.header_size + offset, sum;
-    *done = 0;
-    if (!segment_warm(head->segment, begin, size)) return CAIRN_OK;
-    while (*done < size) {
+    size_t piece;
+    for (*done = 0; *done < size; *done += piece) {
         uint64_t frame = (offset + *done) / FRAME_BYTES;
-        size_t piece = min_u64(FRAME_BYTES, size - *done);
+        piece = min_u64(FRAME_BYTES, size - *done);
         if (!segment_copy_warm(head->segment, out + *done, piece, begin + *done, &sum)) break;
         if (sum != le64_get(table_entry(head->bytes, &head->header, frame))) return bad_frame(head, frame, error);
-        *done += piece;
     }
     return CAIRN_OK;
 }

@@ -57,9 +57,13 @@ void segment_count_read(segment *s, os_file *file, uint64_t offset, uint64_t siz
     if (!s->no_window) warm_count(&s->warm, file, segment_capacity(s), atomic_load(&s->end), offset, size);
 }
 
-int segment_read(segment *s, os_file *file, void *buf, size_t size, uint64_t offset, size_t *got) {
+bool segment_copy_warm(segment *s, void *buf, size_t size, uint64_t offset, uint64_t *sum) {
     warm_table *warm = atomic_load_explicit(&s->warm, memory_order_acquire);
-    if (warm_covers(warm, offset, size) && warm_read(warm, buf, size, offset, NULL)) {
+    return warm_covers(warm, offset, size) && warm_read(warm, buf, size, offset, sum);
+}
+
+int segment_read(segment *s, os_file *file, void *buf, size_t size, uint64_t offset, size_t *got) {
+    if (segment_copy_warm(s, buf, size, offset, NULL)) {
         *got = size;
         return 0;
     }
@@ -69,16 +73,10 @@ int segment_read(segment *s, os_file *file, void *buf, size_t size, uint64_t off
 }
 
 int segment_read_now(segment *s, os_file *file, void *buf, size_t size, uint64_t offset) {
-    warm_table *warm = atomic_load_explicit(&s->warm, memory_order_acquire);
-    if (warm_covers(warm, offset, size) && warm_read(warm, buf, size, offset, NULL)) return 0;
+    if (segment_copy_warm(s, buf, size, offset, NULL)) return 0;
     int rc = os_file_read_now(file, buf, size, offset);
     if (rc == 0) segment_count_read(s, file, offset, size);
     return rc;
-}
-
-bool segment_copy_warm(segment *s, void *buf, size_t size, uint64_t offset, uint64_t *sum) {
-    warm_table *warm = atomic_load_explicit(&s->warm, memory_order_acquire);
-    return warm_covers(warm, offset, size) && warm_read(warm, buf, size, offset, sum);
 }
 
 static file_header header_of(const segment *s, const uint8_t store_id[16]) {

@@ -112,10 +112,10 @@ int segment_file(segment_files *files, segment *s, os_file **file, cairn_error *
 
 /* Reads of records: as os_file_read, from memory where that is warm. `file` is the segment's. */
 int segment_read(segment *s, os_file *file, void *buf, size_t size, uint64_t offset, size_t *got);
-/* Only where it is warm, else false; *sum: checksum() with seed 0 of what was copied. */
-bool segment_copy_warm(segment *s, void *buf, size_t size, uint64_t offset, uint64_t *sum);
 /* The same when all of it is in memory at this moment: 0, or -EAGAIN and the system was told; see os_file_readv_now. */
 int segment_read_now(segment *s, os_file *file, void *buf, size_t size, uint64_t offset);
+/* Only from memory, where that is warm, else false; `sum` as of os_window_read. */
+bool segment_copy_warm(segment *s, void *buf, size_t size, uint64_t offset, uint64_t *sum);
 void segment_count_read(segment *s, os_file *file, uint64_t offset, uint64_t size); /* that was read otherwise */
 bool segment_warm(const segment *s, uint64_t offset, uint64_t size);
 

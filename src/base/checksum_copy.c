@@ -78,8 +78,10 @@ static uint64_t merge(const uint64_t acc[8], const uint8_t *secret, size_t size)
     return sum ^ sum >> 32;
 }
 
-AVX2 static uint64_t copy_long(uint8_t *to, const uint8_t *from, size_t size, const uint8_t secret[SECRET_BYTES]) {
+AVX2 static uint64_t copy_long(uint8_t *to, const uint8_t *from, size_t size, uint64_t seed) {
+    uint8_t secret[SECRET_BYTES];
     uint64_t out[8];
+    XXH3_generateSecret_fromSeed(secret, seed);
     size_t blocks = (size - 1) / BLOCK, stripes = (size - 1) / STRIPE_BYTES % STRIPES, at = 0;
     lanes acc = {{_mm256_setr_epi64x(PRIME32_3, (long long)PRIME64_1, (long long)PRIME64_2, PRIME64_3),
                   _mm256_setr_epi64x((long long)PRIME64_4, PRIME32_2, PRIME64_5, PRIME32_1)}};
@@ -105,21 +107,12 @@ AVX2 static uint64_t copy_long(uint8_t *to, const uint8_t *from, size_t size, co
 
 static bool can_copy_long(size_t size) { return size > SHORT_MAX && __builtin_cpu_supports("avx2"); }
 
-uint64_t checksum_copy(void *to, const void *from, size_t size, uint64_t seed) {
-    if (can_copy_long(size)) {
-        uint8_t secret[SECRET_BYTES];
-        XXH3_generateSecret_fromSeed(secret, seed);
-        return copy_long(to, from, size, secret);
-    }
-    if (size > 0) memcpy(to, from, size);
-    return checksum(to, size, seed);
-}
-
-#else
-
-uint64_t checksum_copy(void *to, const void *from, size_t size, uint64_t seed) {
-    if (size > 0) memcpy(to, from, size);
-    return checksum(to, size, seed);
-}
-
 #endif
+
+uint64_t checksum_copy(void *to, const void *from, size_t size, uint64_t seed) {
+#if defined(__x86_64__)
+    if (can_copy_long(size)) return copy_long(to, from, size, seed);
+#endif
+    if (size > 0) memcpy(to, from, size);
+    return checksum(to, size, seed);
+}

@@ -92,9 +92,11 @@ int ordered_scan_open(ordered_scan **out, cairn *store, store_moment moment, con
     if (s == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory for a scan");
     s->store = store;
     s->moment = moment;
-    s->batch = options->limit == 0 ? BATCH_FIRST : min_u64(options->limit, BATCH_FIRST);
+    s->batch = BATCH_FIRST;
     s->may_expire = atomic_load(&store->expiring) > 0;
     rc = take_options(s, options, error);
+    /* A pattern may pass over any number of keys for one. */
+    if (options->limit > 0 && s->pattern == NULL) s->batch = min_u64(options->limit, BATCH_FIRST);
     if (rc == CAIRN_OK) {
         *out = s;
     } else {
