@@ -131,7 +131,9 @@ typedef struct cairn_options {
      * fails to give is a SIGBUS, which the library's handler turns into an ordinary read and its error; the handler is
      * installed once a process, with the first such mapping, and passes every other SIGBUS on to the one before.
      * true: no such mappings and no handler. Where the application installs a handler later, or a thread blocks the
-     * signal, they are not used. (A view is a mapping in any case, and its SIGBUS the application's.) */
+     * signal, they are not used. (A view is a mapping in any case, and its SIGBUS the application's.) The same goes for
+     * small puts where many come: they are copied into a mapping of the last one to three MiB of the log, which no
+     * pointer of the application's leads to. */
     bool no_mapped_reads;
 } cairn_options;
 

@@ -44,14 +44,20 @@ static int write_zeros(os_file *file, uint64_t from, uint64_t to) {
     return 0;
 }
 
+bool ahead_zeros(os_dir *dir, segment *s, os_file *file, uint64_t end, uint64_t from, uint64_t to) {
+    if (is_room(dir, to - from)) {
+        s->written = to; /* or a part of it, which is cut off */
+        if (write_zeros(file, from, to) == 0) return true;
+    }
+    ahead_cut(s, file, end);
+    return false;
+}
+
 void ahead_write(ahead *a, os_dir *dir, segment *s, os_file *file, uint64_t end) {
     uint64_t step = ahead_bytes(a);
     if (step == 0 || end <= s->written) return;
     uint64_t from = round_up(end, BLOCK_BYTES), to = min_u64(from + step, s->target);
-    if (from >= to || !is_room(dir, step)) return;
-    s->written = to; /* or a part of it, which is cut off */
-    if (write_zeros(file, from, to) == 0) return;
-    ahead_cut(s, file, end);
+    if (from >= to || ahead_zeros(dir, s, file, end, from, to)) return;
     atomic_store(&a->small, 0);
     atomic_store(&a->step, 0);
 }

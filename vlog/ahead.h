@@ -16,8 +16,8 @@
 
 /* How much comes between syncs, and what follows from it. */
 typedef struct ahead {
-    uint64_t appended;     /* the leader of the sync: bytes ever appended when the last one began */
-    uint64_t mean;         /* likewise: of bytes between two syncs, the last ones above all */
+    uint64_t appended;     /* append lock: bytes ever appended when the last sync began */
+    uint64_t mean;         /* the leader of the sync: of bytes between two syncs, the last ones above all */
     atomic_uint small;     /* small syncs in a row, at most AHEAD_AFTER: the leader's; a failure begins anew */
     _Atomic uint64_t step; /* bytes that one append writes ahead, so as many may be there unused; 0: none. Likewise */
 } ahead;
@@ -28,12 +28,16 @@ typedef struct ahead {
 #define AHEAD_STEP_MIN ((uint64_t)64 << 10)
 #define AHEAD_STEP_MAX ((uint64_t)4 << 20)
 
-/* A sync begins. `appended`: bytes ever appended. Whoever leads it. */
+/* A sync begins. `appended`: bytes ever appended. Whoever leads it, append lock held. */
 void ahead_learn(ahead *a, uint64_t appended);
 
 /* Records were just written up to `end` of the active segment: writes ahead where that is due. A failure is nobody's:
  * what could not be written is cut off. Append lock held. */
 void ahead_write(ahead *a, os_dir *dir, segment *s, os_file *file, uint64_t end);
+
+/* Zeros from `from` to `to`, behind `end`, where the records end. False: there is not enough room on the disk, and the
+ * file is cut to `end`. Append lock held. */
+bool ahead_zeros(os_dir *dir, segment *s, os_file *file, uint64_t end, uint64_t from, uint64_t to);
 
 /* Cuts the file to `size`, what is in use, where more was written. A failure leaves it longer. Append lock held. */
 void ahead_cut(segment *s, os_file *file, uint64_t size);

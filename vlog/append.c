@@ -75,6 +75,7 @@ static int cut_back(vlog *log, os_file *file, int write_rc, cairn_error *error) 
         error->offset = atomic_load(&s->end);
     }
     s->written = 0;
+    mapped_append_end(&log->mapped);
     if (os_file_truncate(file, atomic_load(&s->end)) != 0) (void)vlog_fail(log);
     return rc;
 }
@@ -135,7 +136,11 @@ static int group_write(vlog *log, const group *g, cairn_error *error) {
     }
     int rc = segment_file(&log->files, log->active, &file, error);
     if (rc != CAIRN_OK) return rc;
-    int os_rc = os_file_writev(file, g->iov, g->pieces, atomic_load(&log->active->end));
+    uint64_t at = atomic_load(&log->active->end), unsynced = atomic_load(&log->appended_bytes) - log->ahead.appended;
+    if (mapped_append_write(&log->mapped, log->options.dir, log->active, file, g->iov, g->pieces, g->end - at,
+                            unsynced))
+        return CAIRN_OK;
+    int os_rc = os_file_writev(file, g->iov, g->pieces, at);
     if (os_rc != 0) return cut_back(log, file, os_rc, error);
     ahead_write(&log->ahead, log->options.dir, log->active, file, g->end);
     return CAIRN_OK;

@@ -134,6 +134,7 @@ failed:
 
 void vlog_close(vlog *log) {
     if (log == NULL) return;
+    mapped_append_end(&log->mapped);
     for (size_t i = 0; i < vlog_segment_count(log); i++) {
         segment_free(vlog_segment_at(log, i));
     }
@@ -258,6 +259,6 @@ uint64_t vlog_dead_bytes(const vlog *log) {
 }
 
 uint64_t vlog_footer_bytes(const vlog *log) { return atomic_load(&log->footer_bytes); }
-uint64_t vlog_ahead_bytes(const vlog *log) { return ahead_bytes(&log->ahead); }
+uint64_t vlog_ahead_bytes(const vlog *log) { return max_u64(ahead_bytes(&log->ahead), MAPPED_STEP_BYTES); }
 uint64_t vlog_output_under_way(const vlog *log) { return atomic_load(&log->output_bytes); }
 uint64_t vlog_live_large_bytes(const vlog *log) { return atomic_load(&log->live_large_bytes); }

@@ -6,6 +6,7 @@
 #include "vlog/ahead.h"
 #include "vlog/footer.h"
 #include "vlog/log.h"
+#include "vlog/mapped_append.h"
 #include "vlog/pack.h"
 
 #include <stdatomic.h>
@@ -50,6 +51,7 @@ struct vlog {
     atomic_bool values_refused;                /* written under append */
     bool started;                              /* append: this session has raised the version ceiling durably */
     footer_builder builder;                    /* append: of the active segment */
+    mapped_append mapped;                      /* append: likewise */
     _Atomic uint64_t next_place, next_version; /* written under append */
     _Atomic uint64_t appended_bytes;           /* written under append */
     _Atomic uint64_t record_bytes;             /* of all segments */

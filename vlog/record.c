@@ -73,15 +73,30 @@ static size_t tail_offset(const record_header *h) {
     return record_table_offset(h->key_size) + record_table_step(h->codec) * frames_of(record_content_size(h));
 }
 
+/* What follows from the other fields. */
+typedef struct layout {
+    uint64_t units;
+    uint32_t header_size;
+    uint8_t frame_shift;
+} layout;
+
+static layout layout_of(const record_header *h) {
+    size_t bytes = tail_offset(h) + tail_bytes(h);
+    uint64_t header_size = round_up(bytes, 16);
+    if (round_up(header_size + h->stored_size, UNIT_BYTES) >= RECORD_BLOCK_ALIGNED_BYTES)
+        header_size = round_up(bytes, BLOCK_BYTES);
+    return (layout){.units = units_of(header_size + h->stored_size),
+                    .header_size = (uint32_t)header_size,
+                    .frame_shift = h->stored_size == 0 ? 0 : FRAME_SHIFT};
+}
+
 void record_layout(record_header *header) {
     CHECK(header->type != RECORD_SKIP && record_content_size(header) <= RECORD_PAYLOAD_MAX);
     CHECK(header->key_size <= RECORD_KEY_MAX);
-    size_t bytes = tail_offset(header) + tail_bytes(header);
-    header->header_size = (uint32_t)round_up(bytes, 16);
-    if (round_up(header->header_size + header->stored_size, UNIT_BYTES) >= RECORD_BLOCK_ALIGNED_BYTES)
-        header->header_size = (uint32_t)round_up(bytes, BLOCK_BYTES);
-    header->units = units_of(header->header_size + header->stored_size);
-    header->frame_shift = header->stored_size == 0 ? 0 : FRAME_SHIFT;
+    layout l = layout_of(header);
+    header->header_size = l.header_size;
+    header->units = l.units;
+    header->frame_shift = l.frame_shift;
 }
 
 uint64_t record_align(uint64_t offset, uint64_t units) {
@@ -148,10 +163,8 @@ static bool fields_agree(const record_header *h) {
                h->version == 0 && h->value_size == 0;
     }
     if (h->version == 0 || !sizes_agree(h)) return false;
-    record_header expected = *h;
-    record_layout(&expected);
-    return h->header_size == expected.header_size && h->units == expected.units &&
-           h->frame_shift == expected.frame_shift;
+    layout l = layout_of(h);
+    return h->header_size == l.header_size && h->units == l.units && h->frame_shift == l.frame_shift;
 }
 
 /* The first 64 bytes, which a SKIP has as well, but for the checksum. */

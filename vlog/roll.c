@@ -213,6 +213,7 @@ int vlog_finish_active(vlog *log, cairn_error *error) {
     }
     if (rc != CAIRN_OK) return rc;
     s->sealed_size = atomic_load(&s->end) + size;
+    mapped_append_end(&log->mapped);
     ahead_cut(s, file, s->sealed_size);
     atomic_fetch_add(&log->footer_bytes, size);
     s->trailer_checksum = trailer_checksum;

@@ -22,6 +22,7 @@
 static int cut_active(vlog *log, cairn_error *error) {
     os_file *file = NULL;
     int rc = segment_file(&log->files, log->active, &file, error);
+    mapped_append_end(&log->mapped);
     if (rc == CAIRN_OK) ahead_cut(log->active, file, atomic_load(&log->active->end));
     return rc;
 }

@@ -10,8 +10,9 @@
  * what is not a regular file (-EINVAL). Files are made with mode 0600, directories with 0700.
  *
  * What survives a power cut:
- *  - file_write, file_truncate, file_allocate, file_punch: after file_sync of that file returned 0. Before it: any part
- * of it, sector by sector, in any order; the size may have grown with zeros or stale bytes behind it.
+ *  - file_write, window_write, file_truncate, file_allocate, file_punch: after file_sync of that file returned 0.
+ * Before it: any part of it, sector by sector, in any order; the size may have grown with zeros or stale bytes behind
+ * it.
  *  - a name (create, rename, unlink): after dir_sync of its directory returned 0. file_sync does not persist a name.
  *    Before it: any subset; a rename is old or new, never both absent.
  *  - a sync that failed says nothing, and a later one that succeeds says nothing about what the failed one covered.
@@ -43,6 +44,7 @@ enum {
 #define OS_AHEAD_BYTES ((uint64_t)256 << 10)
 /* Of a window: it is only for what window_load finds in memory, so nothing around a byte that is not is read in. */
 #define OS_ONLY_WHAT_IS_NEAR 1u
+#define OS_TO_WRITE 2u /* of a window: it is for window_ready and window_write, which no other is */
 
 typedef struct os_file_info {
     uint64_t size;      /* bytes */
@@ -108,8 +110,8 @@ struct os {
     int (*file_map)(os_file *file, uint64_t offset, size_t size, const void **data);
     void (*file_unmap)(os_file *file, const void *data, size_t size);
 
-    /* A window on the first `size` bytes of a file, which may be shorter and grow: for reads without a system call. It
-     * outlives the handle of the file. flags: OS_ONLY_WHAT_IS_NEAR, or 0. */
+    /* A window on the first `size` bytes of a file, which may be shorter and grow: for reads, or writes, without a
+     * system call. It outlives the handle of the file. flags: OS_ONLY_WHAT_IS_NEAR or OS_TO_WRITE, or 0. */
     int (*window_open)(os_file *file, uint64_t size, unsigned flags, os_window **out);
     void (*window_close)(os_window *window);
     /* Makes bytes of the window's file that exist, and are in memory at this moment, ready for window_read. -EAGAIN:
@@ -125,6 +127,13 @@ struct os {
      * cut short): never a signal. -EOPNOTSUPP: not in this thread. *sum, unless it is NULL: checksum() with seed 0 of
      * what was copied, which costs no second pass over it. */
     int (*window_read)(os_window *window, void *buf, size_t size, uint64_t offset, uint64_t *sum);
+    /* Makes bytes that were just written ready for window_write; what was made ready before and ends long before them
+     * may be ready no more. By one thread at a time, like window_write. -EIO: some do not exist. -EOPNOTSUPP: no window
+     * can be written safely here. */
+    int (*window_ready)(os_window *window, os_file *file, uint64_t offset, size_t size);
+    /* As file_write, of bytes that were made ready and that nobody cuts off meanwhile. -EIO: the file cannot take them:
+     * never a signal. -EOPNOTSUPP: not in this thread; nothing was written. */
+    int (*window_write)(os_window *window, const struct iovec *iov, int count, uint64_t offset);
 
     uint64_t (*clock_ms)(os *self);                  /* wall clock, milliseconds since 1970 */
     uint64_t (*monotonic_ns)(os *self);              /* never runs back */
@@ -216,6 +225,12 @@ static inline int os_window_show(os_window *window, os_file *file, uint64_t offs
 }
 static inline int os_window_read(os_window *window, void *buf, size_t size, uint64_t offset, uint64_t *sum) {
     return window->os->window_read(window, buf, size, offset, sum);
+}
+static inline int os_window_ready(os_window *window, os_file *file, uint64_t offset, size_t size) {
+    return window->os->window_ready(window, file, offset, size);
+}
+static inline int os_window_write(os_window *window, const struct iovec *iov, int count, uint64_t offset) {
+    return window->os->window_write(window, iov, count, offset);
 }
 
 #endif

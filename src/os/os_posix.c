@@ -68,6 +68,8 @@ os *os_posix(void) {
         .window_load = posix_window_load,
         .window_show = posix_window_show,
         .window_read = posix_window_read,
+        .window_ready = posix_window_ready,
+        .window_write = posix_window_write,
         .clock_ms = posix_clock_ms,
         .monotonic_ns = posix_monotonic_ns,
         .random = posix_random,

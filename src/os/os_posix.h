@@ -49,11 +49,14 @@ int posix_file_map(os_file *file, uint64_t offset, size_t size, const void **dat
 void posix_file_unmap(os_file *file, const void *data, size_t size);
 /* Whole pages: maps what is in memory, reads the rest in. -EIO, -ENOMEM. */
 int posix_populate(void *start, size_t size);
+int posix_populate_to_write(void *start, size_t size); /* -EOPNOTSUPP too */
 
 int posix_window_open(os_file *file, uint64_t size, unsigned flags, os_window **out);
 void posix_window_close(os_window *window);
 int posix_window_load(os_window *window, os_file *file, uint64_t offset, size_t size);
 int posix_window_show(os_window *window, os_file *file, uint64_t offset, size_t size, const void **data);
 int posix_window_read(os_window *window, void *buf, size_t size, uint64_t offset, uint64_t *sum);
+int posix_window_ready(os_window *window, os_file *file, uint64_t offset, size_t size);
+int posix_window_write(os_window *window, const struct iovec *iov, int count, uint64_t offset);
 
 #endif

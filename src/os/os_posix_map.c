@@ -13,27 +13,36 @@
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22 /* Linux 5.14; older kernels answer EINVAL */
+#define MADV_POPULATE_WRITE 23
 #endif
 
 /* Bytes between the start of the page and the byte that the caller sees. */
 static size_t lead_of(uint64_t offset) { return (size_t)(offset & (os_page_bytes() - 1)); }
 
-int posix_populate(void *start, size_t size) {
+/* `unknown`: what it comes to where the kernel does not know the advice. */
+static int populate(void *start, size_t size, int advice, int unknown) {
     int rc;
     do {
-        rc = madvise(start, size, MADV_POPULATE_READ);
+        rc = madvise(start, size, advice);
     } while (rc != 0 && errno == EAGAIN);
     if (rc == 0) return 0;
     switch (errno) {
-    case EFAULT: /* what a fault would answer with SIGBUS: past the end, or not readable from the device */
+    case EFAULT: /* what a fault would answer with SIGBUS: past the end, no room, or an error of the device */
     case EIO:
     case EHWPOISON:
         return -EIO;
     case ENOMEM:
         return -ENOMEM;
     default:
-        return 0; /* the kernel does not know the advice: the pages come in as they are touched */
+        return unknown;
     }
+}
+
+/* Without the advice the pages come in as they are touched. */
+int posix_populate(void *start, size_t size) { return populate(start, size, MADV_POPULATE_READ, 0); }
+
+int posix_populate_to_write(void *start, size_t size) {
+    return populate(start, size, MADV_POPULATE_WRITE, -EOPNOTSUPP);
 }
 
 int posix_file_map(os_file *file, uint64_t offset, size_t size, const void **data) {

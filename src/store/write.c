@@ -12,19 +12,21 @@ static bool is_present(const store_found *found) { return found->where != LOCATI
 static int check_conditions(const cairn_put_options *o, const store_found *found, const vlog_record *r,
                             cairn_error *error) {
     char text[KEY_TEXT_SIZE];
-    (void)key_text(text, r->key, r->key_size);
     if (r->type == RECORD_DELETE && !is_present(found) && o->if_version == 0) {
         return store_not_found(r->key, r->key_size, error);
     }
-    if (o->if_absent && is_present(found)) return status_set(error, CAIRN_EXISTS, "the key is there: '%s'", text);
+    if (o->if_absent && is_present(found)) {
+        return status_set(error, CAIRN_EXISTS, "the key is there: '%s'", key_text(text, r->key, r->key_size));
+    }
     if (o->if_version == 0) return CAIRN_OK;
     if (!is_present(found)) {
         return status_set(error, CAIRN_EXISTS, "the key is absent, not at version %llu: '%s'",
-                          (unsigned long long)o->if_version, text);
+                          (unsigned long long)o->if_version, key_text(text, r->key, r->key_size));
     }
     if (found->head.header.version == o->if_version) return CAIRN_OK;
     return status_set(error, CAIRN_EXISTS, "the key is at version %llu, not %llu: '%s'",
-                      (unsigned long long)found->head.header.version, (unsigned long long)o->if_version, text);
+                      (unsigned long long)found->head.header.version, (unsigned long long)o->if_version,
+                      key_text(text, r->key, r->key_size));
 }
 
 /* Takes what the change needs, appends, changes the index. Stripe held, inside the epoch. */
@@ -79,6 +81,7 @@ static int apply_once(cairn *store, vlog_record *r, const cairn_put_options *o, 
                       cached_value *value, vlog_appended *appended, cairn_error *error) {
     store_found found;
     epoch_guard guard = epoch_enter(store->readers);
+    hash_index_prefetch(store->index, r->hash.index);
     hash_index_lock(store->index, r->hash.index);
     int rc = change_key(store, r, o, &found, stream_file_size, appended, error);
     if (rc == CAIRN_OK && value != NULL) {

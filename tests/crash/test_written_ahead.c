@@ -4,58 +4,16 @@
 #include "src/store/store.h"
 #include "tests/support/bulk.h"
 #include "tests/support/rung.h"
+#include "tests/support/small_puts.h"
 #include "vlog/ahead.h"
 
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include <cmocka.h>
 
-#define VALUE_BYTES 1000u
 #define ENOUGH (AHEAD_AFTER + 2) /* small syncs */
-
-static void put_small(sim_box *b, unsigned from, unsigned to) {
-    char key[16];
-    for (unsigned i = from; i < to; i++) {
-        bulk_key(key, "small", i);
-        put_text(b->store, key, random_pool() + i, VALUE_BYTES);
-    }
-}
-
-static void expect_small(sim_box *b, unsigned from, unsigned to) {
-    char key[16];
-    for (unsigned i = from; i < to; i++) {
-        bulk_key(key, "small", i);
-        expect_get(b->store, key, strlen(key), random_pool() + i, VALUE_BYTES);
-    }
-}
-
-/* Of the segment that was made last: its size, and how many zeros end it. */
-static size_t newest(const sim_box *b, size_t *zeros) {
-    char names[64][SIM_NAME_SIZE];
-    size_t count = sim_names(b->disk, SIM_BOX_STORE, names, 64), size = 0, last = 64;
-    for (size_t i = 0; i < count; i++) {
-        if (strstr(names[i], ".seg") != NULL && (last == 64 || strcmp(names[i], names[last]) > 0)) last = i;
-    }
-    assert_true(last < 64);
-    uint8_t *content = sim_file_read(b->disk, SIM_BOX_STORE, names[last], &size);
-    size_t used = size;
-    while (used > 0 && content[used - 1] == 0)
-        used--;
-    *zeros = size - used;
-    free(content);
-    return size;
-}
-
-static size_t zeros_ahead(const sim_box *b) {
-    size_t zeros;
-    (void)newest(b, &zeros);
-    return zeros;
-}
 
 static void small_durable_puts_go_on_in_blocks_that_are_there(void **state) {
     enum { MORE = 200 };
@@ -65,7 +23,7 @@ static void small_durable_puts_go_on_in_blocks_that_are_there(void **state) {
     assert_in_range(zeros_ahead(b), AHEAD_STEP_MIN / 2, AHEAD_STEP_MAX);
     for (unsigned i = 0; i < MORE; i++) {
         put_small(b, ENOUGH + i, ENOUGH + i + 1);
-        size_t now = newest(b, &zeros);
+        size_t now = newest_segment(b, &zeros);
         if (now != size) growths++;
         size = now;
     }
@@ -121,14 +79,14 @@ static void where_they_do_not_fit_the_put_does(void **state) {
     for (unsigned i = 0; i < 2; i++) {
         unsigned first = i * 200;
         put_small(b, first, first + AHEAD_AFTER);
-        size_t zeros, size = newest(b, &zeros);
+        size_t zeros, size = newest_segment(b, &zeros);
         if (zeros < BLOCK_BYTES) { /* the next put is one write for itself and one for what comes */
             sim_fault fault = {.kinds = SIM_WRITE, .nth = 1, .error = -ENOSPC, .partial = partial[i]};
             sim_fault_set(b->disk, &fault);
             put_small(b, first + AHEAD_AFTER, first + AHEAD_AFTER + 1);
             assert_int_equal(sim_fault_hits(b->disk), 1);
             sim_fault_set(b->disk, NULL);
-            assert_in_range(newest(b, &zeros), size + VALUE_BYTES, size + 2 * BLOCK_BYTES);
+            assert_in_range(newest_segment(b, &zeros), size + SMALL_BYTES, size + 2 * BLOCK_BYTES);
             assert_true(zeros < BLOCK_BYTES);
         } else {
             fail_msg("written ahead before it was due");

@@ -125,6 +125,9 @@ static void fenced_file_close(os_file *file) { (void)FENCED((real->file_close(fi
 static int fenced_file_write(os_file *file, const struct iovec *iov, int count, uint64_t offset) {
     return FENCED(real->file_write(file, iov, count, offset));
 }
+static int fenced_window_write(os_window *window, const struct iovec *iov, int count, uint64_t offset) {
+    return FENCED(real->window_write(window, iov, count, offset));
+}
 static int fenced_file_truncate(os_file *file, uint64_t size) { return FENCED(real->file_truncate(file, size)); }
 static int fenced_file_allocate(os_file *file, uint64_t size) { return FENCED(real->file_allocate(file, size)); }
 static int fenced_file_sync(os_file *file) { return FENCED(real->file_sync(file)); }
@@ -145,7 +148,8 @@ static const os fence = {.dir_open = fenced_dir_open,
                          .file_truncate = fenced_file_truncate,
                          .file_allocate = fenced_file_allocate,
                          .file_sync = fenced_file_sync,
-                         .file_map = fenced_file_map};
+                         .file_map = fenced_file_map,
+                         .window_write = fenced_window_write};
 
 void memory_fence(sim_disk *disk) {
     real = sim_calls();

@@ -123,11 +123,68 @@ static void what_does_not_exist_is_not_loaded_and_what_was_cut_off_is_an_error(v
     os_dir_close(root);
 }
 
+static void what_a_window_writes_is_what_the_file_holds_and_survives_a_sync(void **state) {
+    window_signal_restore();
+    os_dir *root = open_root(*state);
+    os_file *file = make_file(root, "f", "");
+    os_window *window = NULL;
+    static uint8_t zeros[4 * BLOCK], seen[4 * BLOCK];
+    uint8_t expected[4 * BLOCK] = {0}, bytes[BLOCK + 100];
+    size_t got = 0;
+    memset(bytes, 'b', sizeof bytes);
+    assert_int_equal(os_file_write(file, zeros, sizeof zeros, 0), 0);
+    assert_int_equal(os_window_open(file, 64 * BLOCK, OS_TO_WRITE, &window), 0);
+    assert_int_equal(os_window_ready(window, file, 77, 2 * BLOCK), 0);
+    assert_int_equal(os_window_ready(window, file, 77 + 2 * BLOCK, 2 * BLOCK - 77), 0);
+    struct iovec pieces[] = {{bytes, 100}, {bytes, 0}, {bytes + 100, BLOCK}};
+    for (unsigned i = 0; i < 3; i++) { /* after a sync as before */
+        uint64_t at = 77 + i * (BLOCK + 150);
+        assert_int_equal(os_window_write(window, pieces, 3, at), 0);
+        memset(expected + at, 'b', sizeof bytes);
+        assert_int_equal(os_file_read(file, seen, sizeof seen, 0, &got), 0);
+        assert_int_equal(got, sizeof seen);
+        assert_memory_equal(seen, expected, sizeof seen);
+        assert_int_equal(os_file_sync(file), 0);
+    }
+    os_file_close(file);
+    os_window_close(window);
+    assert_int_equal(os_file_open(root, "f", OS_READ_ONLY, &file), 0);
+    assert_int_equal(os_file_read(file, seen, sizeof seen, 0, &got), 0);
+    assert_memory_equal(seen, expected, sizeof seen);
+    os_file_close(file);
+    os_dir_close(root);
+}
+
+static void what_does_not_exist_is_not_ready_and_what_was_cut_off_is_not_written(void **state) {
+    window_signal_restore();
+    os_dir *root = open_root(*state);
+    os_file *file = make_file(root, "f", "");
+    os_window *window = NULL;
+    static uint8_t bytes[3 * BLOCK];
+    os_file_info info;
+    struct iovec piece = {bytes, 2 * BLOCK}, one = {bytes, 1};
+    assert_int_equal(os_file_write(file, bytes, sizeof bytes, 0), 0);
+    assert_int_equal(os_window_open(file, 64 * BLOCK, OS_TO_WRITE, &window), 0);
+    assert_int_equal(os_window_ready(window, file, 0, sizeof bytes + 1), -EIO);
+    assert_int_equal(os_window_ready(window, file, 0, sizeof bytes), 0);
+    assert_int_equal(os_file_truncate(file, BLOCK), 0);
+    assert_int_equal(os_window_write(window, &piece, 1, 0), -EIO);
+    assert_int_equal(os_window_write(window, &one, 1, BLOCK), -EIO);
+    assert_int_equal(os_window_write(window, &one, 1, 0), 0);
+    assert_int_equal(os_file_info_get(file, &info), 0);
+    assert_int_equal(info.size, BLOCK);
+    os_window_close(window);
+    os_file_close(file);
+    os_dir_close(root);
+}
+
 const os_promise os_promises_memory[] = {
     PROMISE(a_mapping_begins_at_any_offset_and_outlives_the_name),
     PROMISE(bytes_that_do_not_exist_are_not_mapped),
     PROMISE(a_window_shows_what_the_file_holds_as_it_grows_and_outlives_handle_and_name),
     PROMISE(a_window_shows_bytes_that_exist_at_its_address_and_keeps_them),
     PROMISE(what_does_not_exist_is_not_loaded_and_what_was_cut_off_is_an_error),
+    PROMISE(what_a_window_writes_is_what_the_file_holds_and_survives_a_sync),
+    PROMISE(what_does_not_exist_is_not_ready_and_what_was_cut_off_is_not_written),
     {0},
 };

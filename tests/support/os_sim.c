@@ -325,6 +325,8 @@ void sim_os_table(os *table) {
         .window_load = sim_call_window_load,
         .window_show = sim_call_window_show,
         .window_read = sim_call_window_read,
+        .window_ready = sim_call_window_ready,
+        .window_write = sim_call_window_write,
         .clock_ms = sim_clock_ms,
         .monotonic_ns = sim_monotonic_ns,
         .random = sim_random,

@@ -165,9 +165,23 @@ static void write_and_pend(sim_disk *d, sim_file *f, const struct iovec *iov, ui
     disk_file_pend(f, op);
 }
 
+/* All of it or an error, in a call of its own. `inside`: the file does not grow. */
+static int write_call(sim_disk *d, sim_file *f, const char *name, const struct iovec *iov, uint64_t offset,
+                      uint64_t size, bool inside) {
+    call c;
+    int rc = call_enter(&c, d, SIM_WRITE, name, offset, size);
+    if (rc == 0 && inside && f->now->size < offset + size) return call_leave(&c, -EIO);
+    if (rc != 0) {
+        if (c.traced != NULL && d->fault.partial) write_and_pend(d, f, iov, offset, rng_below(&d->choices, size));
+        return call_leave(&c, rc);
+    }
+    uint64_t room = bytes_with_room(d, f->now, offset, size);
+    write_and_pend(d, f, iov, offset, room);
+    return call_leave(&c, room == size ? 0 : -ENOSPC);
+}
+
 int sim_call_write(os_file *base, const struct iovec *iov, int count, uint64_t offset) {
     const sim_file_handle *h = (sim_file_handle *)base;
-    sim_disk *d = disk_of_file(base);
     uint64_t size = 0, end;
     CHECK(count >= 0 && count <= OS_PIECES_MAX);
     for (int i = 0; i < count; i++)
@@ -176,16 +190,7 @@ int sim_call_write(os_file *base, const struct iovec *iov, int count, uint64_t o
     if (h->read_only) return -EBADF;
     if (end > SIM_FILE_SIZE_MAX) return -EFBIG;
     if (size == 0) return 0;
-
-    call c;
-    int rc = call_enter(&c, d, SIM_WRITE, h->name, offset, size);
-    if (rc != 0) {
-        if (c.traced != NULL && d->fault.partial) write_and_pend(d, h->file, iov, offset, rng_below(&d->choices, size));
-        return call_leave(&c, rc);
-    }
-    uint64_t room = bytes_with_room(d, h->file->now, offset, size);
-    write_and_pend(d, h->file, iov, offset, room);
-    return call_leave(&c, room == size ? 0 : -ENOSPC);
+    return write_call(disk_of_file(base), h->file, h->name, iov, offset, size, false);
 }
 
 int sim_call_truncate(os_file *base, uint64_t size) {
@@ -309,7 +314,8 @@ typedef struct sim_window {
     os_window base;
     sim_file *file;
     uint64_t size;
-    uint8_t *shown; /* as long as the window, as far as window_show has copied it; NULL: nothing yet */
+    uint64_t ready, ready_end; /* where window_write may go */
+    uint8_t *shown;            /* as long as the window, as far as window_show has copied it; NULL: nothing yet */
     char name[SIM_NAME_SIZE];
 } sim_window;
 
@@ -385,4 +391,28 @@ int sim_call_window_show(os_window *base, os_file *file, uint64_t offset, size_t
     if (rc == 0) show(w, offset, size);
     if (rc == 0) *data = w->shown + offset;
     return call_leave(&c, rc);
+}
+
+int sim_call_window_ready(os_window *base, os_file *file, uint64_t offset, size_t size) {
+    sim_window *w = (sim_window *)base;
+    CHECK(((sim_file_handle *)file)->file == w->file && offset <= w->size && size <= w->size - offset);
+    call c;
+    int rc = call_enter(&c, (sim_disk *)base->os, SIM_MAP, w->name, offset, size);
+    if (rc == 0 && w->file->now->size < offset + size) rc = -EIO;
+    if (rc == 0) {
+        if (offset != w->ready_end) w->ready = offset;
+        w->ready_end = offset + size;
+    }
+    return call_leave(&c, rc);
+}
+
+/* What somebody has cut off meanwhile is an error; that it was never ready is the caller's mistake. */
+int sim_call_window_write(os_window *base, const struct iovec *iov, int count, uint64_t offset) {
+    sim_window *w = (sim_window *)base;
+    uint64_t size = 0;
+    for (int i = 0; i < count; i++) {
+        size += iov[i].iov_len;
+    }
+    CHECK(offset >= w->ready && offset + size <= w->ready_end);
+    return write_call((sim_disk *)base->os, w->file, w->name, iov, offset, size, true);
 }

@@ -10,6 +10,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -36,6 +37,12 @@ static void open_window(opened *o, const char *folder) {
     assert_int_equal(os_file_open(o->dir, "f", 0, &o->file), 0);
     assert_int_equal(os_window_open(o->file, 4 * FILE_BYTES, OS_ONLY_WHAT_IS_NEAR, &o->window), 0);
     assert_int_equal(os_window_load(o->window, o->file, 0, FILE_BYTES), 0);
+}
+
+/* Another one in its place, for writes. */
+static void open_to_write(opened *o) {
+    os_window_close(o->window);
+    assert_int_equal(os_window_open(o->file, 4 * FILE_BYTES, OS_TO_WRITE, &o->window), 0);
 }
 
 static void close_window(opened *o) {
@@ -111,11 +118,66 @@ static void where_there_was_none_any_other_sigbus_ends_the_process(void **state)
     assert_true(!WIFEXITED(status) || WEXITSTATUS(status) != SURVIVED); /* a sanitizer's handler exits */
 }
 
-static void where_the_application_took_the_signal_nothing_is_loaded(void **state) {
+static void where_the_application_took_the_signal_nothing_is_ready(void **state) {
     opened o;
     open_window(&o, *state);
     assert_true(signal(SIGBUS, handle) != SIG_ERR);
     assert_int_equal(os_window_load(o.window, o.file, 0, 4096), -EOPNOTSUPP);
+    open_to_write(&o);
+    assert_int_equal(os_window_ready(o.window, o.file, 0, 4096), -EOPNOTSUPP);
+    close_window(&o);
+}
+
+static void a_page_that_is_gone_is_an_error_of_a_write_too_every_time(void **state) {
+    opened o;
+    open_window(&o, *state);
+    open_to_write(&o);
+    assert_int_equal(os_window_ready(o.window, o.file, 0, FILE_BYTES), 0);
+    assert_int_equal(os_file_truncate(o.file, FILE_BYTES / 2), 0);
+    for (unsigned i = 0; i < 50; i++) {
+        struct iovec all = {content, FILE_BYTES}, half = {content + i, FILE_BYTES / 2};
+        assert_int_equal(os_window_write(o.window, &all, 1, 0), -EIO);
+        assert_int_equal(os_window_write(o.window, &half, 1, 0), 0);
+        size_t got = 0;
+        assert_int_equal(os_file_read(o.file, buffer, FILE_BYTES, 0, &got), 0);
+        assert_int_equal(got, FILE_BYTES / 2);
+        assert_memory_equal(buffer, content + i, got);
+    }
+    close_window(&o);
+}
+
+/* KiB of file pages in this process. */
+static unsigned long mapped_kib(void) {
+    char line[128];
+    unsigned long kib = 0;
+    FILE *status = fopen("/proc/self/status", "r");
+    assert_non_null(status);
+    while (fgets(line, sizeof line, status) != NULL) {
+        if (sscanf(line, "RssFile: %lu kB", &kib) == 1) break;
+    }
+    fclose(status);
+    return kib;
+}
+
+static void what_a_writer_has_left_behind_takes_no_memory_of_the_process(void **state) {
+    enum { STEP = 64 << 10, STEPS = 32 << 4 }; /* 32 MiB */
+    opened o;
+    open_window(&o, *state);
+    os_window_close(o.window);
+    assert_int_equal(os_window_open(o.file, (uint64_t)STEPS * STEP, OS_TO_WRITE, &o.window), 0);
+    unsigned long before = mapped_kib();
+    for (uint64_t at = 0; at < (uint64_t)STEPS * STEP; at += STEP) {
+        struct iovec piece = {content, STEP};
+        assert_int_equal(os_file_write(o.file, buffer, STEP, at), 0);
+        assert_int_equal(os_window_ready(o.window, o.file, at, STEP), 0);
+        assert_int_equal(os_window_write(o.window, &piece, 1, at), 0);
+        assert_true(mapped_kib() < before + 8 * 1024);
+    }
+    for (uint64_t at = 0; at < (uint64_t)STEPS * STEP; at += STEP) {
+        size_t got = 0;
+        assert_int_equal(os_file_read(o.file, buffer, STEP, at, &got), 0);
+        assert_memory_equal(buffer, content, STEP);
+    }
     close_window(&o);
 }
 
@@ -136,20 +198,22 @@ static void a_process_has_a_limited_number_of_windows(void **state) {
     close_window(&o);
 }
 
-static void *read_with_the_signal_blocked(void *arg) {
+static void *use_with_the_signal_blocked(void *arg) {
     const opened *o = arg;
     sigset_t set;
     CHECK(sigemptyset(&set) == 0 && sigaddset(&set, SIGBUS) == 0);
     CHECK(pthread_sigmask(SIG_BLOCK, &set, NULL) == 0);
+    struct iovec piece = {content, 1};
     CHECK(os_window_read(o->window, buffer, 1, 0, NULL) == -EOPNOTSUPP);
+    CHECK(os_window_write(o->window, &piece, 1, 0) == -EOPNOTSUPP);
     return NULL;
 }
 
-static void a_thread_that_blocks_the_signal_reads_no_window(void **state) {
+static void a_thread_that_blocks_the_signal_uses_no_window(void **state) {
     opened o;
     os_thread thread;
     open_window(&o, *state);
-    assert_int_equal(os_thread_start(&thread, read_with_the_signal_blocked, &o), 0);
+    assert_int_equal(os_thread_start(&thread, use_with_the_signal_blocked, &o), 0);
     os_thread_join(&thread);
     close_window(&o);
 }
@@ -158,10 +222,12 @@ int main(int argc, char **argv) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, real_folder_setup, real_folder_teardown)
     const struct CMUnitTest tests[] = {
         TEST(a_page_that_is_gone_is_an_error_every_time_and_the_others_stay_readable),
+        TEST(a_page_that_is_gone_is_an_error_of_a_write_too_every_time),
+        TEST(what_a_writer_has_left_behind_takes_no_memory_of_the_process),
         TEST(a_handler_from_before_gets_every_other_sigbus),
         TEST(where_there_was_none_any_other_sigbus_ends_the_process),
-        TEST(where_the_application_took_the_signal_nothing_is_loaded),
-        TEST(a_thread_that_blocks_the_signal_reads_no_window),
+        TEST(where_the_application_took_the_signal_nothing_is_ready),
+        TEST(a_thread_that_blocks_the_signal_uses_no_window),
         TEST(a_process_has_a_limited_number_of_windows),
     };
     if (argc == 3) return touch_what_is_gone(argv[2], strcmp(argv[1], "with handler") == 0);
