@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STAGING_BYTES ((size_t)64 << 10) /* larger writes are no faster, and a kernel may not be preempted in one */
+/* Larger writes are no faster, and a kernel may not be preempted in one. They begin on multiples of it in the file, for
+ * each of which the page cache then has one large page instead of several. */
+#define STAGING_BYTES ((size_t)64 << 10)
 
 struct vlog_output {
     vlog *log;
@@ -151,13 +153,21 @@ static int flush(vlog_output *o, cairn_error *error) {
 }
 
 static int append_bytes(vlog_output *o, const uint8_t *bytes, size_t size, cairn_error *error) {
-    if (size > STAGING_BYTES - o->staged) {
-        int rc = flush(o, error);
-        if (rc != CAIRN_OK || size >= STAGING_BYTES) return rc == CAIRN_OK ? write_out(o, bytes, size, error) : rc;
+    int rc = CAIRN_OK;
+    while (rc == CAIRN_OK && size > 0) {
+        size_t room = STAGING_BYTES - (o->written + o->staged) % STAGING_BYTES, piece = min_u64(size, room);
+        if (o->staged == 0 && size >= STAGING_BYTES && room == STAGING_BYTES) {
+            piece = size / STAGING_BYTES * STAGING_BYTES;
+            rc = write_out(o, bytes, piece, error);
+        } else {
+            memcpy(o->staging + o->staged, bytes, piece);
+            o->staged += piece;
+            if (piece == room) rc = flush(o, error);
+        }
+        bytes += piece;
+        size -= piece;
     }
-    memcpy(o->staging + o->staged, bytes, size);
-    o->staged += size;
-    return CAIRN_OK;
+    return rc;
 }
 
 static int skip_to(vlog_output *o, uint64_t offset, cairn_error *error) {

@@ -16,7 +16,7 @@
 
 #include "vlog/ahead.h"
 
-#define MAPPED_BYTES_MAX ((uint64_t)32 << 10)    /* of one append: a longer one costs no more as a write */
+#define MAPPED_BYTES_MAX ((uint64_t)48 << 10)    /* of one append: a longer one costs no more as a write */
 #define MAPPED_STEP_BYTES ((uint64_t)64 << 10)   /* zeros at a time, which one append waits for */
 #define MAPPED_AFTER_BYTES ((uint64_t)128 << 10) /* since the last sync, before it begins */
 
