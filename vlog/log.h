@@ -33,7 +33,7 @@ typedef struct vlog_options {
     key_secret secret;      /* of the key hash, for segments whose footer must be made from records */
     uint64_t hash_mask;     /* see key_hash_of */
     uint64_t segment_bytes; /* whole granules */
-    bool no_windows;        /* every read is one of the file; see vlog/warm.h */
+    bool no_windows;        /* each read and write is a call; see vlog/warm.h and vlog/mapped_append.h */
     enum { VLOG_PACK_NEVER, VLOG_PACK_BY_DICTIONARY, VLOG_PACK_ALWAYS } packing; /* which values are compressed */
     int pack_level;
     size_t open_files_max;
