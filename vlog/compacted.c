@@ -152,11 +152,12 @@ static int flush(vlog_output *o, cairn_error *error) {
     return rc;
 }
 
+/* What is staged ends before the next multiple: there it is written. */
 static int append_bytes(vlog_output *o, const uint8_t *bytes, size_t size, cairn_error *error) {
     int rc = CAIRN_OK;
     while (rc == CAIRN_OK && size > 0) {
         size_t room = STAGING_BYTES - (o->written + o->staged) % STAGING_BYTES, piece = min_u64(size, room);
-        if (o->staged == 0 && size >= STAGING_BYTES && room == STAGING_BYTES) {
+        if (room == STAGING_BYTES && size >= STAGING_BYTES) { /* nothing is staged */
             piece = size / STAGING_BYTES * STAGING_BYTES;
             rc = write_out(o, bytes, piece, error);
         } else {

@@ -150,6 +150,15 @@ struct os_window {
     os *os;
 };
 
+/* Bytes of all the pieces, which are in memory, so that the sum fits. */
+static inline size_t os_pieces_bytes(const struct iovec *iov, int count) {
+    size_t bytes = 0;
+    for (int i = 0; i < count; i++) {
+        bytes += iov[i].iov_len;
+    }
+    return bytes;
+}
+
 os *os_posix(void); /* static; never freed */
 
 /* Grows by one in every forked child, so that a handle can tell that it is not in the process that opened it. */

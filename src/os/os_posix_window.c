@@ -170,10 +170,7 @@ static void copy_it_in(void *arg) {
 
 int posix_window_write(os_window *window, const struct iovec *iov, int count, uint64_t offset) {
     const posix_window *w = (posix_window *)window;
-    size_t size = 0;
-    for (int i = 0; i < count; i++) {
-        size += iov[i].iov_len;
-    }
+    size_t size = os_pieces_bytes(iov, count);
     CHECK(offset <= w->size && size <= w->size - offset);
     if (!guard_thread_takes_it()) return -EOPNOTSUPP;
     copy_in c = {w->data + offset, iov, count};

@@ -333,9 +333,7 @@ static void puts_return_while_a_batch_is_half_written(void **state) {
 static _Atomic uint64_t large_bytes; /* in long writes */
 
 static int slow_write(os_file *file, const struct iovec *iov, int count, uint64_t offset) {
-    size_t bytes = 0;
-    for (int i = 0; i < count; i++)
-        bytes += iov[i].iov_len;
+    size_t bytes = os_pieces_bytes(iov, count);
     if (bytes >= 200000) {
         usleep(1000);
         atomic_fetch_add(&large_bytes, bytes);

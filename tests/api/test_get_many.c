@@ -299,10 +299,7 @@ static int bad_read(os_file *file, void *buf, size_t size, uint64_t offset, size
 }
 
 static int bad_readv(os_file *file, const struct iovec *iov, int count, uint64_t offset, size_t *got) {
-    size_t size = 0;
-    for (int i = 0; i < count; i++)
-        size += iov[i].iov_len;
-    return is_bad(offset, size) ? -EIO : sim_calls()->file_readv(file, iov, count, offset, got);
+    return is_bad(offset, os_pieces_bytes(iov, count)) ? -EIO : sim_calls()->file_readv(file, iov, count, offset, got);
 }
 
 static void a_value_that_the_device_does_not_give_fails_alone(void **state) {

@@ -204,10 +204,7 @@ static atomic_bool stream_is_writing, stream_may_go_on;
 
 /* Long writes are the stream's. */
 static int held_long_write(os_file *file, const struct iovec *iov, int count, uint64_t offset) {
-    size_t size = 0;
-    for (int i = 0; i < count; i++)
-        size += iov[i].iov_len;
-    if (size >= 64 << 10) {
+    if (os_pieces_bytes(iov, count) >= 64 << 10) {
         atomic_store(&stream_is_writing, true);
         while (!atomic_load(&stream_may_go_on))
             usleep(1000);

@@ -133,17 +133,8 @@ static void large_values_between_are_written_and_all_is_there(void **state) {
 }
 
 static void a_clean_close_cuts_the_zeros_off(void **state) {
-    sim_box *b = *state;
-    put_small(b, 0, ENOUGH);
-    assert_true(zeros_ahead(b) >= BLOCK_BYTES);
-    sim_box_close(b);
-    assert_true(zeros_ahead(b) < BLOCK_BYTES);
-    uint64_t before = sim_operations(b->disk);
-    b->options.read_only = true;
-    b->options.create = false;
-    sim_box_open(b); /* which changes nothing, so there was nothing to repair either */
-    expect_small(b, 0, ENOUGH);
-    assert_int_equal(sim_operations(b->disk), before);
+    put_small(*state, 0, ENOUGH);
+    small_closes_without_zeros(*state, ENOUGH);
 }
 
 static void a_full_segment_is_cut_to_its_size(void **state) {
@@ -259,64 +250,20 @@ static void a_disk_that_is_nearly_full_is_left_to_values(void **state) {
     assert_true(zeros_ahead(b) < BLOCK_BYTES);
 }
 
-static void count_warnings(void *ctx, int level, const char *message) {
-    (void)message;
-    if (level <= CAIRN_LOG_WARNING) ++*(unsigned *)ctx;
-}
-
 static void a_killed_store_comes_back_without_a_word_of_a_torn_tail(void **state) {
-    unsigned warnings = 0;
-    sim_box *b = *state;
-    put_small(b, 0, ENOUGH);
-    assert_true(zeros_ahead(b) >= BLOCK_BYTES);
-    b->options.log = count_warnings;
-    b->options.log_ctx = &warnings;
-    sim_box_kill(b);
-    assert_int_equal(warnings, 0);
-    expect_small(b, 0, ENOUGH);
+    put_small(*state, 0, ENOUGH);
+    small_comes_back_quietly(*state, ENOUGH);
 }
 
 /* ---- Wherever it dies ---- */
-
-#define CRASHES 4u /* states after each operation, besides that of a killed process */
-
-#define LOOK_AT 50u /* of the puts that returned; verify reads all */
-
-typedef struct sweep {
-    const sim_box *box;
-    unsigned returned, durable; /* puts */
-    uint64_t rng, operations;
-} sweep;
-
-static void look_at(sweep *s, sim_disk *disk, unsigned there) {
-    sim_box b = {.disk = disk, .options = s->box->options, .hash_mask = s->box->hash_mask};
-    sim_box_open(&b);
-    unsigned from = there > LOOK_AT ? there - LOOK_AT : 0;
-    expect_small(&b, from, there);
-    put_small(&b, there, there + 2);
-    if (random_one_in(&s->rng, 4)) sim_box_rebuild(&b);
-    expect_small(&b, from, there + 2);
-    assert_int_equal(verify_damage(b.store), 0);
-    sim_box_close(&b);
-    sim_free(b.disk);
-}
-
-static void at_operation(void *ctx, sim_disk *disk) {
-    sweep *s = ctx;
-    s->operations++;
-    for (unsigned i = 0; i <= CRASHES; i++) {
-        sim_disk *left = sim_left(disk, i, CRASHES, &s->rng);
-        look_at(s, left, i == CRASHES ? s->returned : s->durable);
-    }
-}
 
 static void what_returned_survives_a_kill_and_what_was_synced_a_cut(void **state) {
     const unsigned puts = (unsigned)rung_choose(120, 24, 2000);
     sim_box *b = *state;
     put_small(b, 0, ENOUGH);
-    sweep s = {.box = b, .rng = 1, .returned = ENOUGH};
+    small_sweep s = {.returned = ENOUGH, .looks = 50};
     unsigned before = copied;
-    sim_on_operation(b->disk, at_operation, &s);
+    small_sweep_begin(&s, b);
     for (unsigned i = ENOUGH; i < ENOUGH + puts; i++) {
         put_small(b, i, i + 1);
         s.returned = i + 1;
@@ -325,7 +272,7 @@ static void what_returned_survives_a_kill_and_what_was_synced_a_cut(void **state
         assert_int_equal(cairn_sync(b->store, NULL), CAIRN_OK);
         s.durable = s.returned;
     }
-    sim_on_operation(b->disk, NULL, NULL);
+    small_sweep_end(&s);
     assert_true(copied > before + puts / 2 && s.operations > puts);
 }
 

@@ -151,9 +151,7 @@ static int let_go(void) {
 static int write_later(os_file *file, const struct iovec *iov, int count, uint64_t offset) {
     int rc = let_go();
     if (rc != 0 || !is_named(file, ".seg")) return rc != 0 ? rc : real->file_write(file, iov, count, offset);
-    held_write w = {.file = file, .offset = offset};
-    for (int i = 0; i < count; i++)
-        w.size += iov[i].iov_len;
+    held_write w = {.file = file, .offset = offset, .size = os_pieces_bytes(iov, count)};
     w.bytes = malloc(w.size);
     CHECK(w.bytes != NULL);
     for (size_t used = 0, i = 0; i < (size_t)count; used += iov[i++].iov_len) {

@@ -49,16 +49,8 @@ static void a_large_value_between_ends_it(void **state) {
 }
 
 static void a_clean_close_cuts_them_off(void **state) {
-    sim_box *b = *state;
-    put_small(b, 0, ENOUGH);
-    sim_box_close(b);
-    assert_true(zeros_ahead(b) < BLOCK_BYTES);
-    uint64_t before = sim_operations(b->disk);
-    b->options.read_only = true;
-    b->options.create = false;
-    sim_box_open(b); /* which changes nothing, so there was nothing to repair either */
-    expect_small(b, 0, ENOUGH);
-    assert_int_equal(sim_operations(b->disk), before);
+    put_small(*state, 0, ENOUGH);
+    small_closes_without_zeros(*state, ENOUGH);
 }
 
 static void a_full_segment_is_cut_to_its_size(void **state) {
@@ -103,66 +95,27 @@ static void a_disk_that_is_nearly_full_is_left_to_values(void **state) {
     assert_true(zeros_ahead(b) < BLOCK_BYTES);
 }
 
-static void count_warnings(void *ctx, int level, const char *message) {
-    (void)message;
-    if (level <= CAIRN_LOG_WARNING) ++*(unsigned *)ctx;
-}
-
 static void a_killed_store_comes_back_without_a_word_of_a_torn_tail(void **state) {
-    unsigned warnings = 0;
-    sim_box *b = *state;
-    put_small(b, 0, ENOUGH);
-    b->options.log = count_warnings;
-    b->options.log_ctx = &warnings;
-    sim_box_kill(b);
-    assert_int_equal(warnings, 0);
-    expect_small(b, 0, ENOUGH);
+    put_small(*state, 0, ENOUGH);
+    small_comes_back_quietly(*state, ENOUGH);
 }
 
 /* ---- Wherever it dies ---- */
 
-#define CRASHES 4u /* states after each operation, besides that of a killed process */
-
-typedef struct sweep {
-    const sim_box *box;
-    unsigned durable; /* puts that returned */
-    uint64_t rng, operations;
-} sweep;
-
-static void look_at(sweep *s, sim_disk *disk) {
-    sim_box b = {.disk = disk, .options = s->box->options, .hash_mask = s->box->hash_mask};
-    sim_box_open(&b);
-    expect_small(&b, 0, s->durable);
-    put_small(&b, s->durable, s->durable + 2);
-    if (random_one_in(&s->rng, 2)) sim_box_rebuild(&b);
-    expect_small(&b, 0, s->durable + 2);
-    assert_int_equal(verify_damage(b.store), 0);
-    sim_box_close(&b);
-    sim_free(b.disk);
-}
-
-static void at_operation(void *ctx, sim_disk *disk) {
-    sweep *s = ctx;
-    s->operations++;
-    for (unsigned i = 0; i <= CRASHES; i++) {
-        look_at(s, sim_left(disk, i, CRASHES, &s->rng));
-    }
-}
-
 static void what_returned_is_there_wherever_it_is_cut(void **state) {
     const unsigned puts = (unsigned)rung_choose(160, 60, 2000);
     sim_box *b = *state;
-    sweep s = {.box = b, .rng = 1};
-    sim_on_operation(b->disk, at_operation, &s);
+    small_sweep s = {.looks = puts};
+    small_sweep_begin(&s, b);
     size_t most = 0;
     for (unsigned i = 0; i < puts; i++) {
         put_small(b, i, i + 1);
-        s.durable = i + 1;
+        s.durable = s.returned = i + 1;
         if (zeros_ahead(b) > most) most = zeros_ahead(b);
         if (i == puts / 2) put_text(b->store, "large", random_pool(), SIM_BOX_PAYLOAD_MAX);
     }
     sim_box_close(b);
-    sim_on_operation(b->disk, NULL, NULL);
+    small_sweep_end(&s);
     assert_true(most > AHEAD_STEP_MIN / 2 && s.operations > puts);
 }
 

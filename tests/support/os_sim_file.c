@@ -97,12 +97,9 @@ int sim_call_info(os_file *base, os_file_info *info) {
 
 int sim_call_readv(os_file *base, const struct iovec *iov, int count, uint64_t offset, size_t *got) {
     const sim_file_handle *h = (sim_file_handle *)base;
-    size_t size = 0, done = 0;
+    size_t done = 0;
     call c;
-    for (int i = 0; i < count; i++) {
-        size += iov[i].iov_len;
-    }
-    int rc = call_enter(&c, disk_of_file(base), SIM_READ, h->name, offset, size);
+    int rc = call_enter(&c, disk_of_file(base), SIM_READ, h->name, offset, os_pieces_bytes(iov, count));
     for (int i = 0; rc == 0 && i < count; i++) {
         done += content_read(h->file->now, iov[i].iov_base, iov[i].iov_len, offset + done);
     }
@@ -117,11 +114,9 @@ int sim_call_read(os_file *base, void *buf, size_t size, uint64_t offset, size_t
 
 /* Everything is in memory. A fault of a read is one of this too. */
 int sim_call_readv_now(os_file *base, const struct iovec *iov, int count, uint64_t offset) {
-    size_t size = 0, got = 0;
-    for (int i = 0; i < count; i++) {
-        size += iov[i].iov_len;
-    }
-    return sim_call_readv(base, iov, count, offset, &got) == 0 && got == size ? 0 : -EAGAIN;
+    size_t got = 0;
+    bool whole = sim_call_readv(base, iov, count, offset, &got) == 0 && got == os_pieces_bytes(iov, count);
+    return whole ? 0 : -EAGAIN;
 }
 
 static sim_pending *pending_new(pending_kind kind, uint64_t offset, uint64_t size, size_t bytes) {
@@ -314,6 +309,7 @@ typedef struct sim_window {
     os_window base;
     sim_file *file;
     uint64_t size;
+    bool to_write;
     uint64_t ready, ready_end; /* where window_write may go */
     uint8_t *shown;            /* as long as the window, as far as window_show has copied it; NULL: nothing yet */
     char name[SIM_NAME_SIZE];
@@ -322,11 +318,10 @@ typedef struct sim_window {
 int sim_call_window_open(os_file *base, uint64_t size, unsigned flags, os_window **out) {
     const sim_file_handle *h = (sim_file_handle *)base;
     sim_disk *d = disk_of_file(base);
-    (void)flags; /* how near a byte is, nobody can tell here */
     if (size == 0) return -EINVAL;
     sim_window *w = malloc(sizeof *w);
     if (w == NULL) return -ENOMEM;
-    *w = (sim_window){.base = {.os = base->os}, .file = h->file, .size = size};
+    *w = (sim_window){.base = {.os = base->os}, .file = h->file, .size = size, .to_write = (flags & OS_TO_WRITE) != 0};
     memcpy(w->name, h->name, sizeof w->name);
     call c;
     int rc = call_enter(&c, d, SIM_MAP, h->name, 0, size);
@@ -395,7 +390,8 @@ int sim_call_window_show(os_window *base, os_file *file, uint64_t offset, size_t
 
 int sim_call_window_ready(os_window *base, os_file *file, uint64_t offset, size_t size) {
     sim_window *w = (sim_window *)base;
-    CHECK(((sim_file_handle *)file)->file == w->file && offset <= w->size && size <= w->size - offset);
+    CHECK(w->to_write && ((sim_file_handle *)file)->file == w->file);
+    CHECK(offset <= w->size && size <= w->size - offset);
     call c;
     int rc = call_enter(&c, (sim_disk *)base->os, SIM_MAP, w->name, offset, size);
     if (rc == 0 && w->file->now->size < offset + size) rc = -EIO;
@@ -409,10 +405,7 @@ int sim_call_window_ready(os_window *base, os_file *file, uint64_t offset, size_
 /* What somebody has cut off meanwhile is an error; that it was never ready is the caller's mistake. */
 int sim_call_window_write(os_window *base, const struct iovec *iov, int count, uint64_t offset) {
     sim_window *w = (sim_window *)base;
-    uint64_t size = 0;
-    for (int i = 0; i < count; i++) {
-        size += iov[i].iov_len;
-    }
+    uint64_t size = os_pieces_bytes(iov, count);
     CHECK(offset >= w->ready && offset + size <= w->ready_end);
     return write_call((sim_disk *)base->os, w->file, w->name, iov, offset, size, true);
 }

@@ -2,6 +2,7 @@
 
 #include "tests/support/bulk.h"
 #include "tests/support/rung.h"
+#include "vlog/record.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -47,3 +48,66 @@ size_t zeros_ahead(const sim_box *b) {
     (void)newest_segment(b, &zeros);
     return zeros;
 }
+
+void small_closes_without_zeros(sim_box *b, unsigned count) {
+    assert_true(zeros_ahead(b) >= BLOCK_BYTES);
+    sim_box_close(b);
+    assert_true(zeros_ahead(b) < BLOCK_BYTES);
+    uint64_t before = sim_operations(b->disk);
+    b->options.read_only = true;
+    b->options.create = false;
+    sim_box_open(b); /* which changes nothing, so there was nothing to repair either */
+    expect_small(b, 0, count);
+    assert_int_equal(sim_operations(b->disk), before);
+}
+
+static void count_warnings(void *ctx, int level, const char *message) {
+    (void)message;
+    if (level <= CAIRN_LOG_WARNING) ++*(unsigned *)ctx;
+}
+
+void small_comes_back_quietly(sim_box *b, unsigned count) {
+    unsigned warnings = 0;
+    assert_true(zeros_ahead(b) >= BLOCK_BYTES);
+    b->options.log = count_warnings;
+    b->options.log_ctx = &warnings;
+    sim_box_kill(b);
+    assert_int_equal(warnings, 0);
+    expect_small(b, 0, count);
+    b->options.log = NULL;
+    sim_box_close(b); /* its handle has the counter */
+}
+
+/* ---- Wherever it dies ---- */
+
+#define CRASHES 4u /* states after each operation, besides that of a killed process */
+
+static void look_at(small_sweep *s, sim_disk *disk, unsigned there) {
+    sim_box b = {.disk = disk, .options = s->box->options, .hash_mask = s->box->hash_mask};
+    unsigned from = there - (there < s->looks ? there : s->looks);
+    sim_box_open(&b);
+    expect_small(&b, from, there);
+    put_small(&b, there, there + 2);
+    if (random_one_in(&s->rng, 2)) sim_box_rebuild(&b);
+    expect_small(&b, from, there + 2);
+    assert_int_equal(verify_damage(b.store), 0);
+    sim_box_close(&b);
+    sim_free(b.disk);
+}
+
+static void at_operation(void *ctx, sim_disk *disk) {
+    small_sweep *s = ctx;
+    s->operations++;
+    for (unsigned i = 0; i <= CRASHES; i++) {
+        look_at(s, sim_left(disk, i, CRASHES, &s->rng), i == CRASHES ? s->returned : s->durable);
+    }
+}
+
+void small_sweep_begin(small_sweep *s, sim_box *b) {
+    s->box = b;
+    s->rng = 1;
+    s->operations = 0;
+    sim_on_operation(b->disk, at_operation, s);
+}
+
+void small_sweep_end(const small_sweep *s) { sim_on_operation(s->box->disk, NULL, NULL); }
