@@ -5,6 +5,7 @@
 #include "src/store/store.h"
 #include "tests/support/bulk.h"
 #include "tests/support/meanwhile.h"
+#include "tests/support/os_wrap.h"
 #include "tests/support/rung.h"
 #include "tests/support/sim_box.h"
 
@@ -17,7 +18,8 @@
 
 #include <cmocka.h>
 
-#define FILE_BYTES ((size_t)300000) /* a file of its own */
+#define FILE_BYTES ((size_t)300000)    /* a file of its own */
+#define WRITE_BYTES ((size_t)64 << 10) /* of what is moved */
 
 /* ---- Steps ---- */
 
@@ -44,6 +46,30 @@ static cairn_compact_result compact_all(sim_box *b) {
 static void seal(sim_box *b) { sim_box_kill(b); }
 
 /* ---- What it gives back ---- */
+
+static unsigned long_writes, askew;
+
+static int watched_write(os_file *file, const struct iovec *iov, int count, uint64_t offset) {
+    bool is_long = os_pieces_bytes(iov, count) >= WRITE_BYTES;
+    long_writes += is_long;
+    askew += is_long && offset % WRITE_BYTES != 0;
+    return sim_calls()->file_write(file, iov, count, offset);
+}
+
+/* Where the page cache has one large page for each. */
+static void long_writes_begin_on_multiples_of_their_length(void **state) {
+    sim_box *b = *state;
+    put_bulk(b, "a", 0, 20);
+    put_mixed(b);
+    delete_bulk(b, "a", 0, 10);
+    long_writes = askew = 0;
+    os_override(sim_os(b->disk), &(os){.file_write = watched_write});
+    cairn_compact_result r = compact_all(b);
+    assert_true(long_writes >= 10 && r.bytes_moved > 10 * WRITE_BYTES);
+    assert_int_equal(askew, 0);
+    expect_bulk(b, "a", 10, 20);
+    expect_mixed(b);
+}
 
 static void live_records_move_together_and_the_old_segments_go(void **state) {
     sim_box *b = *state;
@@ -571,6 +597,7 @@ static void a_scan_lists_what_was_there_though_all_of_it_moves_and_dies(void **s
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, sim_box_setup, sim_box_teardown)
     const struct CMUnitTest tests[] = {
+        TEST(long_writes_begin_on_multiples_of_their_length),
         TEST(live_records_move_together_and_the_old_segments_go),
         TEST(a_store_without_garbage_is_left_as_it_is),
         TEST(a_dry_run_counts_and_changes_nothing),
