@@ -5,7 +5,7 @@
  *  - `state`, `end`, `sealed_size`, `trailer_checksum`, places, lowest version: the log's append lock; once `state` is
  *    SEGMENT_SEALED nothing of them changes any more but size and checksum, when the segment is punched (vlog/punch.h),
  *    which readers of footers take under the lock. `end` is atomic, because statistics read it without the lock.
- *  - `target`, `written`: the append lock.
+ *  - `target`, `written`, `written_back`: the append lock.
  *  - `live`, `freed`, `held_bytes`, `holds`, `spoiled`, `no_holes`, `shared`, `scattered`: atomic, any thread.
  *    `warm`, `viewed`: see vlog/warm.h and vlog/viewed.h.
  *  - base_granule and granules of a compacted segment: its writer's, until it is published.
@@ -48,6 +48,7 @@ typedef struct segment {
     _Atomic uint64_t end;   /* offset behind the last record */
     uint64_t target;        /* active: the log goes on to the next segment from here on, once that is there */
     uint64_t written;       /* active: its file has blocks up to here (vlog/ahead.h); 0: none ahead */
+    uint64_t written_back;  /* open: write-back was begun up to here */
     _Atomic uint64_t live;  /* bytes of records that the index names */
     _Atomic uint64_t freed; /* bytes of records whose blocks were given back */
     _Atomic uint64_t held_bytes; /* of records that only snapshots still see */

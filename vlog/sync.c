@@ -80,6 +80,31 @@ static int take_turn(vlog *log, cairn_error *error) {
     return rc;
 }
 
+/* Begins to write back what is appended and not written yet, up to a multiple of this: what is behind it is still
+ * being filled. */
+#define WRITE_BACK_BYTES ((uint64_t)64 << 10)
+
+static uint64_t write_back_end(const segment *s) {
+    return segment_full(s) ? s->sealed_size : atomic_load(&s->end) / WRITE_BACK_BYTES * WRITE_BACK_BYTES;
+}
+
+void vlog_write_back(vlog *log) {
+    epoch_guard guard = epoch_enter(log->options.readers); /* what is sealed meanwhile may go */
+    os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
+    uint64_t last = log->count == 0 ? 0 : log->segments[log->count - 1]->id;
+    for (segment *s = next_to_sync(log, NULL, last); s != NULL; s = next_to_sync(log, s, last)) {
+        uint64_t from = s->written_back, end = write_back_end(s);
+        os_file *file;
+        if (end <= from || segment_file(&log->files, s, &file, NULL) != CAIRN_OK) continue;
+        s->written_back = end;
+        os_mutex_unlock(&log->append_lock);
+        (void)os_file_flush(file, from, end - from); /* the sync tells of failures */
+        os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
+    }
+    os_mutex_unlock(&log->append_lock);
+    epoch_exit(log->options.readers, guard);
+}
+
 int vlog_sync(vlog *log, uint64_t place, cairn_error *error) {
     int rc = CAIRN_OK;
     os_mutex_lock(&log->sync_lock);

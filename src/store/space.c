@@ -99,6 +99,11 @@ bool store_space_is_short(cairn *store) {
     return s.room < s.narrow / WAIT_SHARE;
 }
 
+bool store_space_is_narrow(cairn *store) {
+    store_space s = store_space_get(store);
+    return s.room < s.narrow;
+}
+
 bool store_space_is_due(cairn *store) {
     uint64_t dead = dead_bytes(store);
     if (!store_space_is_short(store) && dead < atomic_load(&store->space_looked_at) + LOOK_STEP) return false;

@@ -54,14 +54,17 @@ typedef struct store_upkeep {
     bool running;                                /* the threads are there; the opener's and closer's */
     bool stop;                                   /* lock */
     bool flush_wanted;                           /* lock: something is not yet durable */
+    bool write_back_wanted;                      /* lock: and it is much */
     bool keep_wanted;                            /* lock: enough was appended to look after segments and checkpoints */
     bool compact_wanted;                         /* lock: there is more garbage than there should be */
     bool order_wanted;                           /* lock: the ordered index has something to absorb, or is missing */
     atomic_bool flush_signalled, keep_signalled; /* so that a put takes the lock only when it has news */
     atomic_bool order_signalled;                 /* likewise */
+    atomic_bool compact_urged;                   /* likewise: writers are slowed */
     atomic_bool compact_signalled, stopping;     /* likewise; and compaction and building are to end soon */
     atomic_bool watches_expiries;                /* the keeper was told that there are keys that expire */
     _Atomic uint64_t kept_bytes;                 /* appended bytes when upkeep last ran */
+    _Atomic uint64_t written_back_bytes;         /* appended bytes when a sync or write-back last began */
     _Atomic uint64_t unsynced_ns; /* monotonic time of the oldest unsynced put; 0: none. Only without threads */
 } store_upkeep;
 
@@ -452,6 +455,7 @@ bool store_space_is_due(cairn *store);
  * collected. */
 void store_space_brake(cairn *store, uint64_t bytes);
 bool store_space_is_short(cairn *store);             /* writers wait for compaction */
+bool store_space_is_narrow(cairn *store);            /* writers are slowed */
 void store_space_look(cairn *store);                 /* it is about to be looked after, and ... */
 void store_space_looked(cairn *store); /* ... was */ /* nothing more is to be gained for now */
 void store_space_learn(cairn *store, bool in_vain);  /* a look was, while writers were slowed */

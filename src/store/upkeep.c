@@ -8,7 +8,11 @@
 #define KEEP_STEP_BYTES ((uint64_t)1 << 20) /* appended bytes between two looks at the segments */
 #define EXPIRE_EVERY_MS 1000u               /* expired keys count for so long at most */
 #define EXPIRE_AT_ONCE 64u                  /* by a put, where there are no threads */
-#define COMPACT_AFTER_MS 100u               /* after the news that there is garbage */
+/* So much was put since the last sync, or since write-back last began: it begins, so that the device works while the
+ * writer does and the next sync waits for less. More often where a sync is all that writers wait for. */
+#define WRITE_BACK_BYTES ((uint64_t)32 << 20)
+#define WRITE_BACK_BYTES_NARROW ((uint64_t)2 << 20)
+#define COMPACT_AFTER_MS 100u  /* after the news that there is garbage */
 #define COMPACT_AGAIN_MS 1000u /* where some is left that was held; then twice as long each time, up to ... */
 #define COMPACT_AGAIN_MS_MAX 60000u
 #define ORDER_AGAIN_MS 1000u /* after a build that failed; then twice as long each time, up to ... */
@@ -51,10 +55,19 @@ static void *run_flusher(void *arg) {
         u->flush_wanted = false;
         uint64_t until = store->os->monotonic_ns(store->os) + store->options.sync_interval_ms * 1000000ull;
         for (uint64_t now; !u->stop && (now = store->os->monotonic_ns(store->os)) < until;) {
-            os_cond_wait_ms(&u->wake_flusher, &u->lock, (until - now) / 1000000 + 1);
+            if (u->write_back_wanted) {
+                u->write_back_wanted = false;
+                os_mutex_unlock(&u->lock);
+                vlog_write_back(store->log);
+                os_mutex_lock(&u->lock);
+            } else {
+                os_cond_wait_ms(&u->wake_flusher, &u->lock, (until - now) / 1000000 + 1);
+            }
         }
+        u->write_back_wanted = false;
         atomic_store(&u->flush_signalled, false);
         os_mutex_unlock(&u->lock);
+        atomic_store(&u->written_back_bytes, vlog_appended_bytes(store->log));
         flush(store);
         os_mutex_lock(&u->lock);
     }
@@ -105,7 +118,8 @@ static void *run_compactor(void *arg) {
             continue;
         }
         /* More is likely to come; and one look serves for all of it. But nobody waits longer for it than must be. */
-        uint64_t after_ms = store_space_is_short(store) ? 0 : COMPACT_AFTER_MS;
+        atomic_store(&u->compact_urged, false); /* whoever is slowed from now on ends the wait */
+        uint64_t after_ms = store_space_is_narrow(store) ? 0 : COMPACT_AFTER_MS;
         os_cond_wait_ms(&u->wake_compactor, &u->lock, u->compact_wanted ? after_ms : again_ms);
         bool told = u->compact_wanted;
         u->compact_wanted = false;
@@ -189,23 +203,57 @@ static void without_threads(cairn *store) {
 }
 
 /* Waking a thread costs as much as a small put, so it is done only when there is something to do. */
-static bool keep_is_due(const cairn *store) { return vlog_upkeep_due(store->log) || store_checkpoint_due(store); }
+enum { NEWS_FLUSH = 1, NEWS_WRITE_BACK = 2, NEWS_KEEP = 4, NEWS_COMPACT = 8 };
 
-static void wake(store_upkeep *u, bool flush_now, bool keep_now, bool compact_now) {
+static void wake(store_upkeep *u, unsigned news) {
     os_mutex_lock(&u->lock);
-    if (flush_now) {
-        u->flush_wanted = true;
-        os_cond_signal(&u->wake_flusher);
-    }
-    if (keep_now) {
-        u->keep_wanted = true;
-        os_cond_signal(&u->wake_keeper);
-    }
-    if (compact_now) {
-        u->compact_wanted = true;
-        os_cond_signal(&u->wake_compactor);
-    }
+    u->flush_wanted = u->flush_wanted || (news & NEWS_FLUSH) != 0;
+    u->write_back_wanted = u->write_back_wanted || (news & NEWS_WRITE_BACK) != 0;
+    u->keep_wanted = u->keep_wanted || (news & NEWS_KEEP) != 0;
+    u->compact_wanted = u->compact_wanted || (news & NEWS_COMPACT) != 0;
+    if ((news & (NEWS_FLUSH | NEWS_WRITE_BACK)) != 0) os_cond_signal(&u->wake_flusher);
+    if ((news & NEWS_KEEP) != 0) os_cond_signal(&u->wake_keeper);
+    if ((news & NEWS_COMPACT) != 0) os_cond_signal(&u->wake_compactor);
     os_mutex_unlock(&u->lock);
+}
+
+/* Of all that see the same, the first one tells, until it was heard. */
+static bool is_first(atomic_bool *signalled) {
+    return !atomic_load_explicit(signalled, memory_order_relaxed) && !atomic_exchange(signalled, true);
+}
+
+static bool steps_on(_Atomic uint64_t *from, uint64_t to, uint64_t step) {
+    uint64_t before = atomic_load_explicit(from, memory_order_relaxed);
+    return to - before >= step && atomic_compare_exchange_strong(from, &before, to);
+}
+
+static unsigned news_for_flusher(cairn *store, bool is_narrow) {
+    store_upkeep *u = &store->upkeep;
+    if (store->options.durability != CAIRN_DURABILITY_DEFAULT) return 0;
+    unsigned news = is_first(&u->flush_signalled) ? NEWS_FLUSH : 0;
+    uint64_t step = is_narrow ? WRITE_BACK_BYTES_NARROW : WRITE_BACK_BYTES;
+    if (steps_on(&u->written_back_bytes, vlog_appended_bytes(store->log), step)) news |= NEWS_WRITE_BACK;
+    return news;
+}
+
+static unsigned news_for_keeper(cairn *store) {
+    store_upkeep *u = &store->upkeep;
+    unsigned news = 0;
+    if (steps_on(&u->kept_bytes, vlog_appended_bytes(store->log), KEEP_STEP_BYTES)) {
+        bool due = vlog_upkeep_due(store->log) || store_checkpoint_due(store);
+        if (due && is_first(&u->keep_signalled)) news = NEWS_KEEP;
+    }
+    /* The keeper sleeps for ever as long as nothing expires. */
+    if (atomic_load(&store->expiring) > 0 && is_first(&u->watches_expiries)) news = NEWS_KEEP;
+    return news;
+}
+
+/* Where writers are slowed it is told at once, also when it waits for more to come. */
+static unsigned news_for_compactor(cairn *store, bool is_narrow) {
+    store_upkeep *u = &store->upkeep;
+    if (is_narrow && is_first(&u->compact_urged)) return NEWS_COMPACT;
+    if (atomic_load_explicit(&u->compact_signalled, memory_order_relaxed) || !store_space_is_due(store)) return 0;
+    return is_first(&u->compact_signalled) ? NEWS_COMPACT : 0;
 }
 
 void store_upkeep_note(cairn *store, uint64_t bytes) {
@@ -214,33 +262,21 @@ void store_upkeep_note(cairn *store, uint64_t bytes) {
         without_threads(store);
         return;
     }
-    bool flush_now = store->options.durability == CAIRN_DURABILITY_DEFAULT &&
-                     !atomic_load_explicit(&u->flush_signalled, memory_order_relaxed) &&
-                     !atomic_exchange(&u->flush_signalled, true);
-    bool keep_now = false;
-    if (vlog_appended_bytes(store->log) - atomic_load(&u->kept_bytes) >= KEEP_STEP_BYTES) {
-        atomic_store(&u->kept_bytes, vlog_appended_bytes(store->log));
-        keep_now = keep_is_due(store) && !atomic_exchange(&u->keep_signalled, true);
-    }
-    /* The keeper sleeps for ever as long as nothing expires. */
-    if (!atomic_load_explicit(&u->watches_expiries, memory_order_relaxed) && atomic_load(&store->expiring) > 0) {
-        keep_now = !atomic_exchange(&u->watches_expiries, true) || keep_now;
-    }
-    bool compact_now = !atomic_load_explicit(&u->compact_signalled, memory_order_relaxed) &&
-                       store_space_is_due(store) && !atomic_exchange(&u->compact_signalled, true);
-    if (flush_now || keep_now || compact_now) wake(u, flush_now, keep_now, compact_now);
+    bool is_narrow = store_space_is_narrow(store);
+    unsigned news = news_for_flusher(store, is_narrow) | news_for_keeper(store) | news_for_compactor(store, is_narrow);
+    if (news != 0) wake(u, news);
     if (store_ordered_is_due(store)) {
         if (!atomic_exchange(&u->order_signalled, true)) store_upkeep_wake_orderer(store);
         wait_for_orderer(store);
     }
-    store_space_brake(store, bytes);
+    if (is_narrow) store_space_brake(store, bytes);
 }
 
 void store_upkeep_unpinned(cairn *store) {
     store_upkeep *u = &store->upkeep;
     if (!store_has_threads(store) || !store_space_is_over(store)) return;
     if (atomic_exchange(&u->compact_signalled, true)) return;
-    wake(u, false, false, true);
+    wake(u, NEWS_COMPACT);
 }
 
 static void stop_threads(store_upkeep *u, size_t started) {
