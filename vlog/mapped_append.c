@@ -28,6 +28,10 @@ bool mapped_append_write(mapped_append *m, os_dir *dir, segment *s, os_file *fil
     return os_window_write(m->window, iov, count, at) == 0 || refuse(m);
 }
 
+void mapped_append_leave(mapped_append *m, const segment *s) {
+    if (m->window != NULL) os_window_leave(m->window, atomic_load(&s->end) / MAPPED_STEP_BYTES * MAPPED_STEP_BYTES);
+}
+
 void mapped_append_end(mapped_append *m) {
     if (m->window != NULL) os_window_close(m->window);
     *m = (mapped_append){0};

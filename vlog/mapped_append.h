@@ -34,6 +34,9 @@ typedef struct mapped_append {
 bool mapped_append_write(mapped_append *m, os_dir *dir, segment *s, os_file *file, const struct iovec *iov, int count,
                          uint64_t size, uint64_t unsynced);
 
+/* What is behind the segment's end is about to be written out. Append lock held. */
+void mapped_append_leave(mapped_append *m, const segment *s);
+
 /* The segment's file is about to be cut, or nothing more is appended to it. */
 void mapped_append_end(mapped_append *m);
 

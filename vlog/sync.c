@@ -50,6 +50,7 @@ static int lead(vlog *log, uint64_t *target, cairn_error *error) {
     uint64_t last = log->count == 0 ? 0 : log->segments[log->count - 1]->id;
     segment *s = next_to_sync(log, NULL, last);
     bool full = s != NULL && segment_full(s);
+    if (log->active != NULL) mapped_append_leave(&log->mapped, log->active);
     os_mutex_unlock(&log->append_lock);
     while (s != NULL) {
         int rc = sync_segment(log, s, full, error);
@@ -92,6 +93,7 @@ void vlog_write_back(vlog *log) {
     epoch_guard guard = epoch_enter(log->options.readers); /* what is sealed meanwhile may go */
     os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
     uint64_t last = log->count == 0 ? 0 : log->segments[log->count - 1]->id;
+    if (log->active != NULL) mapped_append_leave(&log->mapped, log->active);
     for (segment *s = next_to_sync(log, NULL, last); s != NULL; s = next_to_sync(log, s, last)) {
         uint64_t from = s->written_back, end = write_back_end(s);
         os_file *file;

@@ -134,6 +134,9 @@ struct os {
     /* As file_write, of bytes that were made ready and that nobody cuts off meanwhile. -EIO: the file cannot take them:
      * never a signal. -EOPNOTSUPP: not in this thread; nothing was written. */
     int (*window_write)(os_window *window, const struct iovec *iov, int count, uint64_t offset);
+    /* Nothing before `until` is ready any more: it is out of the process's reach, and written out faster. By the one
+     * thread. */
+    void (*window_leave)(os_window *window, uint64_t until);
 
     uint64_t (*clock_ms)(os *self);                  /* wall clock, milliseconds since 1970 */
     uint64_t (*monotonic_ns)(os *self);              /* never runs back */
@@ -241,5 +244,6 @@ static inline int os_window_ready(os_window *window, os_file *file, uint64_t off
 static inline int os_window_write(os_window *window, const struct iovec *iov, int count, uint64_t offset) {
     return window->os->window_write(window, iov, count, offset);
 }
+static inline void os_window_leave(os_window *window, uint64_t until) { window->os->window_leave(window, until); }
 
 #endif

@@ -70,6 +70,7 @@ os *os_posix(void) {
         .window_read = posix_window_read,
         .window_ready = posix_window_ready,
         .window_write = posix_window_write,
+        .window_leave = posix_window_leave,
         .clock_ms = posix_clock_ms,
         .monotonic_ns = posix_monotonic_ns,
         .random = posix_random,

@@ -58,5 +58,6 @@ int posix_window_show(os_window *window, os_file *file, uint64_t offset, size_t 
 int posix_window_read(os_window *window, void *buf, size_t size, uint64_t offset, uint64_t *sum);
 int posix_window_ready(os_window *window, os_file *file, uint64_t offset, size_t size);
 int posix_window_write(os_window *window, const struct iovec *iov, int count, uint64_t offset);
+void posix_window_leave(os_window *window, uint64_t until);
 
 #endif

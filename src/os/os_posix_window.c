@@ -131,15 +131,22 @@ int posix_window_read(os_window *window, void *buf, size_t size, uint64_t offset
 
 /* ---- Writes ---- */
 
-/* What lies well behind the writer stays in the page cache, but leaves the process: it takes no memory of it, and a
- * stray pointer of the application does not reach it. */
+/* What is left stays in the page cache, but is no part of the process any more: it takes no memory of it, a stray
+ * pointer of the application does not reach it, and who writes it out need not take each page from the process, which
+ * interrupts its other processors each time. */
+void posix_window_leave(os_window *window, uint64_t until) {
+    posix_window *w = (posix_window *)window;
+    CHECK(until <= w->size);
+    size_t end = (size_t)until & ~(os_page_bytes() - 1);
+    if (end <= w->behind) return;
+    (void)madvise(w->data + w->behind, end - w->behind, MADV_DONTNEED);
+    (void)mprotect(w->data + w->behind, end - w->behind, PROT_NONE);
+    w->behind = end;
+}
+
 static void leave_behind(posix_window *w, uint64_t offset) {
     size_t until = (size_t)offset & ~(BEHIND_BYTES - 1);
-    if (until < w->behind + 2 * BEHIND_BYTES) return;
-    size_t size = until - BEHIND_BYTES - w->behind;
-    (void)madvise(w->data + w->behind, size, MADV_DONTNEED);
-    (void)mprotect(w->data + w->behind, size, PROT_NONE);
-    w->behind += size;
+    if (until >= w->behind + 2 * BEHIND_BYTES) posix_window_leave(&w->base, until - BEHIND_BYTES);
 }
 
 /* The pages are made present and writable, which an access would do as well, but with a signal where it fails. One that

@@ -49,6 +49,12 @@ static int keep_to_rate(compaction *c, cairn_error *error) {
     return rc;
 }
 
+static double share_of_rest(const store_space *s) {
+    if (s->room <= s->narrow) return 0;
+    double share = (double)(s->room - s->narrow) / (double)(s->wide - s->narrow);
+    return share < 1 ? share : 1;
+}
+
 void compaction_rest(compaction *c) {
     if (!c->in_background) return;
     uint64_t worked = now_ns(c->store) - c->began_ns;
@@ -56,7 +62,11 @@ void compaction_rest(compaction *c) {
     store_space s = store_space_get(c->store);
     /* By whoever wants to put something on a full disk, or to close. */
     bool waited_for = !store_reserve_is_whole(c->store) || atomic_load(&c->store->upkeep.stopping);
-    if (!waited_for && s.room >= s.narrow) os_nap_us(min_u64(worked / 1000, NAP_US_MAX));
+    c->owed_ns = waited_for ? 0 : c->owed_ns + (uint64_t)((double)worked * share_of_rest(&s));
+    if (c->owed_ns >= SLICE_NS) { /* a nap takes that long at least */
+        os_nap_us(min_u64(c->owed_ns / 1000, NAP_US_MAX));
+        c->owed_ns = 0;
+    }
     c->began_ns = now_ns(c->store);
 }
 

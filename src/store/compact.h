@@ -25,6 +25,7 @@ typedef struct compaction {
     bool left;          /* victims were, to be chosen anew */
     bool in_background; /* gently, and until the store closes */
     uint64_t began_ns;  /* monotonic: for the rate; in the background when it last rested */
+    uint64_t owed_ns;   /* of rest */
     uint64_t paced;     /* bytes since then */
     uint64_t copy_max;  /* bytes that there is room for at a time: a unit may be emptied in part; 0: all */
     bool stopped_short; /* it was, ... */
@@ -40,7 +41,8 @@ typedef struct store_space {
     uint64_t start;   /* from here on the store's own thread compacts */
     uint64_t bound;   /* of garbage, and of a copy that is under way */
     uint64_t room;    /* left for writers, with room for the next copy; 0: they wait */
-    uint64_t narrow;  /* room, where they are slowed */
+    uint64_t wide;    /* room, where compaction starts */
+    uint64_t narrow;  /* likewise, where writers are slowed */
 } store_space;
 store_space store_space_get(cairn *store);
 uint64_t space_slack(const cairn *store); /* what there may be on disk besides its share of the live bytes */
@@ -103,8 +105,8 @@ int compaction_weigh(compaction *c, const victims *v, size_t from, size_t count,
 /* Bytes more were looked at: tells the callback, keeps to the rate. */
 int compaction_advance(compaction *c, uint64_t bytes, cairn_error *error);
 /* To be called every few microseconds of work, with nothing held that others wait for. In the background, every second
- * moment belongs to the others as long as the bound is not near, and moments are short: where all processors are busy,
- * whoever wakes up to put something waits for the rest of one. */
+ * moment belongs to the others, fewer the nearer the bound is, and none where writers are slowed. Moments are short:
+ * where all processors are busy, whoever wakes up to put something waits for the rest of one. */
 void compaction_rest(compaction *c);
 
 #endif

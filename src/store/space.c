@@ -69,7 +69,8 @@ store_space store_space_get(cairn *store) {
     uint64_t limit = share + slack / 2 - reserve, copied = atomic_load(&store->copied_bytes);
     uint64_t copying = vlog_output_under_way(store->log);
     uint64_t waited_for = left_of(s.garbage, atomic_load(&store->vain_garbage));
-    s.narrow = (uint64_t)((double)(limit - s.start) * blend(large, NARROW_SMALL, NARROW_LARGE));
+    s.wide = limit - s.start;
+    s.narrow = (uint64_t)((double)s.wide * blend(large, NARROW_SMALL, NARROW_LARGE));
     s.room = min_u64(left_of(limit, left_of(waited_for, copied)), left_of(s.bound, waited_for + copying));
     return s;
 }

@@ -224,7 +224,7 @@ static bool is_first(atomic_bool *signalled) {
 
 static bool steps_on(_Atomic uint64_t *from, uint64_t to, uint64_t step) {
     uint64_t before = atomic_load_explicit(from, memory_order_relaxed);
-    return to - before >= step && atomic_compare_exchange_strong(from, &before, to);
+    return to >= before + step && atomic_compare_exchange_strong(from, &before, to);
 }
 
 static unsigned news_for_flusher(cairn *store, bool is_narrow) {

@@ -60,9 +60,17 @@ static int write_without_zeros(os_file *file, const struct iovec *iov, int count
     return -ENOSPC;
 }
 
+static uint64_t left_until; /* the last window_leave; 0: none */
+
+static void noted_leave(os_window *window, uint64_t until) {
+    left_until = until;
+    sim_calls()->window_leave(window, until);
+}
+
 static void watch(sim_box *b) {
-    os_override(sim_os(b->disk), &(os){.window_write = counted_write});
+    os_override(sim_os(b->disk), &(os){.window_write = counted_write, .window_leave = noted_leave});
     copied = refusals = zeros_refused = 0;
+    left_until = 0;
 }
 
 static void many_small_puts_are_copied_into_blocks_that_are_there(void **state) {
@@ -111,6 +119,27 @@ static void what_is_ready_is_used_up_also_when_a_sync_came_between(void **state)
     assert_true(copied - before < left + left / 2);
     sim_box_kill(b);
     expect_small(b, 0, ENOUGH + ENOUGH * 3 / 4);
+}
+
+/* So that who writes it out has nothing to take from the process. */
+static void what_is_about_to_be_written_out_is_left_but_for_the_step_that_is_being_filled(void **state) {
+    sim_box *b = *state;
+    unsigned i = ENOUGH;
+    put_small(b, 0, i);
+    for (int by_sync = 0; by_sync < 2; by_sync++) {
+        left_until = 0;
+        if (by_sync) assert_int_equal(cairn_sync(b->store, NULL), CAIRN_OK);
+        if (!by_sync) vlog_write_back(b->store->log);
+        size_t zeros, size = newest_segment(b, &zeros);
+        assert_true(left_until > 0);
+        assert_int_equal(left_until, (size - zeros) / MAPPED_STEP_BYTES * MAPPED_STEP_BYTES);
+        unsigned before = copied;
+        put_small(b, i, i + 10); /* some are left to be filled */
+        assert_true(copied > before);
+        i += 10;
+    }
+    sim_box_kill(b);
+    expect_small(b, 0, i);
 }
 
 static void large_values_between_are_written_and_all_is_there(void **state) {
@@ -293,6 +322,7 @@ int main(void) {
         TEST(many_small_puts_are_copied_into_blocks_that_are_there),
         TEST(few_puts_between_two_syncs_are_written),
         TEST(what_is_ready_is_used_up_also_when_a_sync_came_between),
+        TEST(what_is_about_to_be_written_out_is_left_but_for_the_step_that_is_being_filled),
         TEST(large_values_between_are_written_and_all_is_there),
         TEST(a_clean_close_cuts_the_zeros_off),
         TEST(a_full_segment_is_cut_to_its_size),

@@ -155,6 +155,36 @@ static void what_a_window_writes_is_what_the_file_holds_and_survives_a_sync(void
     os_dir_close(root);
 }
 
+static void what_a_window_leaves_the_file_keeps_and_the_rest_is_written_as_before(void **state) {
+    window_signal_restore();
+    os_dir *root = open_root(*state);
+    os_file *file = make_file(root, "f", "");
+    os_window *window = NULL;
+    static uint8_t zeros[8 * BLOCK], seen[8 * BLOCK], expected[8 * BLOCK];
+    size_t got = 0;
+    memset(expected, 'c', 6 * BLOCK);
+    assert_int_equal(os_file_write(file, zeros, sizeof zeros, 0), 0);
+    assert_int_equal(os_window_open(file, 64 * BLOCK, OS_TO_WRITE, &window), 0);
+    assert_int_equal(os_window_ready(window, file, 0, sizeof zeros), 0);
+    for (unsigned i = 0; i < 6; i++) {
+        struct iovec piece = {expected, BLOCK};
+        assert_int_equal(os_window_write(window, &piece, 1, i * BLOCK), 0);
+        os_window_leave(window, (i + 1) * BLOCK);
+    }
+    os_window_leave(window, 20 * BLOCK); /* more than was ready */
+    assert_int_equal(os_file_write(file, zeros, sizeof zeros, 20 * BLOCK), 0);
+    assert_int_equal(os_window_ready(window, file, 20 * BLOCK, BLOCK), 0);
+    struct iovec one = {expected, 1};
+    assert_int_equal(os_window_write(window, &one, 1, 20 * BLOCK), 0);
+    assert_int_equal(os_file_read(file, seen, sizeof seen, 0, &got), 0);
+    assert_memory_equal(seen, expected, sizeof seen);
+    assert_int_equal(os_file_read(file, seen, 1, 20 * BLOCK, &got), 0);
+    assert_int_equal(seen[0], 'c');
+    os_window_close(window);
+    os_file_close(file);
+    os_dir_close(root);
+}
+
 static void what_does_not_exist_is_not_ready_and_what_was_cut_off_is_not_written(void **state) {
     window_signal_restore();
     os_dir *root = open_root(*state);
@@ -185,6 +215,7 @@ const os_promise os_promises_memory[] = {
     PROMISE(a_window_shows_bytes_that_exist_at_its_address_and_keeps_them),
     PROMISE(what_does_not_exist_is_not_loaded_and_what_was_cut_off_is_an_error),
     PROMISE(what_a_window_writes_is_what_the_file_holds_and_survives_a_sync),
+    PROMISE(what_a_window_leaves_the_file_keeps_and_the_rest_is_written_as_before),
     PROMISE(what_does_not_exist_is_not_ready_and_what_was_cut_off_is_not_written),
     {0},
 };

@@ -327,6 +327,7 @@ void sim_os_table(os *table) {
         .window_read = sim_call_window_read,
         .window_ready = sim_call_window_ready,
         .window_write = sim_call_window_write,
+        .window_leave = sim_call_window_leave,
         .clock_ms = sim_clock_ms,
         .monotonic_ns = sim_monotonic_ns,
         .random = sim_random,

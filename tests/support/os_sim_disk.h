@@ -200,5 +200,6 @@ int sim_call_window_show(os_window *base, os_file *file, uint64_t offset, size_t
 int sim_call_window_read(os_window *base, void *buf, size_t size, uint64_t offset, uint64_t *sum);
 int sim_call_window_ready(os_window *base, os_file *file, uint64_t offset, size_t size);
 int sim_call_window_write(os_window *base, const struct iovec *iov, int count, uint64_t offset);
+void sim_call_window_leave(os_window *base, uint64_t until);
 
 #endif

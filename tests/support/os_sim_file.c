@@ -409,3 +409,9 @@ int sim_call_window_write(os_window *base, const struct iovec *iov, int count, u
     CHECK(offset >= w->ready && offset + size <= w->ready_end);
     return write_call((sim_disk *)base->os, w->file, w->name, iov, offset, size, true);
 }
+
+void sim_call_window_leave(os_window *base, uint64_t until) {
+    sim_window *w = (sim_window *)base;
+    CHECK(until <= w->size);
+    w->ready = max_u64(w->ready, until);
+}

@@ -198,6 +198,27 @@ static void what_a_writer_has_left_behind_is_out_of_the_processs_reach_and_memor
     close_window(&o);
 }
 
+static void what_a_writer_leaves_is_out_of_reach_at_once_and_the_rest_stays_ready(void **state) {
+    enum { PAGE = 4096, SIZE = 100 * PAGE };
+    opened o;
+    struct iovec piece = {content, 3 * PAGE};
+    open_window(&o, *state);
+    open_to_write(&o);
+    assert_int_equal(os_window_ready(o.window, o.file, 0, SIZE), 0);
+    const uint64_t until[] = {0, 7, 40 * PAGE, 40 * PAGE + 1, 39 * PAGE, 80 * PAGE};
+    uint64_t reached = 0;
+    for (size_t i = 0; i < sizeof until / sizeof *until; i++) {
+        os_window_leave(o.window, until[i]);
+        reached = max_u64(reached, until[i] / PAGE * PAGE); /* never nearer again */
+        assert_int_equal(writable_before(SIZE), SIZE - reached);
+        assert_int_equal(os_window_write(o.window, &piece, 1, reached), 0);
+        size_t got = 0;
+        assert_int_equal(os_file_read(o.file, buffer, 3 * PAGE, reached, &got), 0);
+        assert_memory_equal(buffer, content, 3 * PAGE);
+    }
+    close_window(&o);
+}
+
 static void a_process_has_a_limited_number_of_windows(void **state) {
     static os_window *windows[20000];
     opened o;
@@ -241,6 +262,7 @@ int main(int argc, char **argv) {
         TEST(a_page_that_is_gone_is_an_error_every_time_and_the_others_stay_readable),
         TEST(a_page_that_is_gone_is_an_error_of_a_write_too_every_time),
         TEST(what_a_writer_has_left_behind_is_out_of_the_processs_reach_and_memory),
+        TEST(what_a_writer_leaves_is_out_of_reach_at_once_and_the_rest_stays_ready),
         TEST(a_handler_from_before_gets_every_other_sigbus),
         TEST(where_there_was_none_any_other_sigbus_ends_the_process),
         TEST(where_the_application_took_the_signal_nothing_is_ready),
