@@ -25,6 +25,7 @@
 #include <string.h>
 
 #define SPREAD_BUCKETS 64u
+#define EXPECT_MIN 64u                /* entries of a shard: to grow to less costs next to nothing */
 #define HEADROOM 4u                   /* entries, and a sixteenth of what a shrunk shard has */
 #define RESERVE_MAX ((size_t)1 << 30) /* entries at once: keeps the arithmetic far from overflow */
 #define PAGES_FROM                                                                                                     \
@@ -148,6 +149,23 @@ int hash_index_reserve_many(hash_index *index, uint64_t hash, size_t count) {
 }
 
 int hash_index_reserve(hash_index *index, uint64_t hash) { return hash_index_reserve_many(index, hash, 1); }
+
+void hash_index_expect(hash_index *index, uint64_t entries) {
+    uint64_t each = entries / HASH_INDEX_SHARDS, all = 0, at = 0;
+    hash_shape shapes[HASH_INDEX_SHARDS];
+    if (each < EXPECT_MIN || each > RESERVE_MAX) return;
+    for (unsigned i = 0; i < HASH_INDEX_SHARDS; i++) {
+        shapes[i] = (hash_shape){.buckets = buckets_for(i, BUCKETS_MIN, each)};
+        all += hash_shape_pages(&shapes[i]);
+    }
+    uint8_t *region = all > 0 ? os_pages_region(all) : NULL;
+    for (unsigned i = 0; i < HASH_INDEX_SHARDS; i++) {
+        void *pages = region != NULL && hash_shape_pages(&shapes[i]) > 0 ? region + at : NULL;
+        hash_array *a = hash_array_of_shape(&shapes[i], pages);
+        if (a != NULL) hash_shard_publish(index, &index->shards[i], a);
+        at += hash_shape_pages(&shapes[i]);
+    }
+}
 
 /* Stripe held. */
 static void shrink_shard(hash_index *index, unsigned number, unsigned eighths) {

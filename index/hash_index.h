@@ -90,6 +90,10 @@ int hash_index_reserve(hash_index *index, uint64_t hash);
 /* The same for the next `count` of them, whatever their hashes. Reservations in one shard do not add up: the count is
  * that of all inserts to come. */
 int hash_index_reserve_many(hash_index *index, uint64_t hash, size_t count);
+/* About so many entries are to come: makes room for them at once, in pages of 2 MiB where the system has them, so that
+ * not one array after the other is outgrown. The index is new and nobody else's. Where memory is wanting, it grows as
+ * ever. */
+void hash_index_expect(hash_index *index, uint64_t entries);
 /* Gives back what deletions have left empty, one shard at a time under its stripe, where it is at least so many eighths
  * (1 to 7) of the shard's memory. A shard that memory is wanting for stays as it is. Room reserved before is void. No
  * entry changes, so what a checkpoint has of the shard is still good. */

@@ -91,6 +91,22 @@ void entry_cursor_close(entry_cursor *c) {
     c->bytes = NULL;
 }
 
+uint64_t vlog_listed_records(vlog *log) {
+    uint64_t records = 0;
+    for (size_t i = 0; i < vlog_segment_count(log); i++) {
+        segment *s = vlog_segment_at(log, i);
+        os_file *file = NULL;
+        footer_trailer t;
+        if (s->state != SEGMENT_SEALED) continue;
+        epoch_guard guard = epoch_enter(log->options.readers);
+        if (segment_file(&log->files, s, &file, NULL) == CAIRN_OK &&
+            vlog_read_trailer(s, file, s->sealed_size, &t, NULL) == 1)
+            records += min_u64(t.count, s->sealed_size / UNIT_BYTES);
+        epoch_exit(log->options.readers, guard);
+    }
+    return records;
+}
+
 footer_entry vlog_entry_of(const vlog *log, const walker *w) {
     const record_header *h = &w->header;
     footer_entry e = footer_entry_of(h, w->offset);

@@ -72,6 +72,9 @@ typedef struct vlog_recovered {
     uint64_t trimmed;        /* bytes behind the cut */
 } vlog_recovered;
 
+/* How many records the footers of all segments list, to judge by their last bytes: one that is damaged is passed by.
+ * For one thread, before vlog_recover. */
+uint64_t vlog_listed_records(vlog *log);
 /* Gives every event from start->place on to `apply`, in the order in which they count (parts of a batch with its
  * COMMIT, or never), finds the cut, and, in a writable log, makes the log end there durably. CAIRN_CORRUPT when
  * something that was durable is missing or damaged; nothing is changed then. */

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define QUEUE_EVENTS 32u
+#define SHRINK_EIGHTHS 2u /* of a shard of the index that was made too large */
 
 static int match_other(void *ctx, location candidate) { return candidate != *(const location *)ctx; }
 
@@ -185,10 +186,13 @@ static int replay(cairn *store, const loaded *l, cairn_error *error) {
     vlog_recovered result;
     replay_queue queue = {.store = store};
     if (l->there) start = (vlog_start){.place = l->info.start_place, .durable = l->info.end_place};
+    /* Of what compaction lets stand, no more is dead; what no compaction was let near is given back behind it. */
+    if (!l->there) hash_index_expect(store->index, vlog_listed_records(store->log) / 4 * 3);
     int rc = vlog_recover(store->log, &start, on_event, &queue, &result, error);
     if (rc != CAIRN_OK) return rc;
     store_say(store, CAIRN_LOG_INFO, "replayed %llu records, %llu bytes of log", (unsigned long long)result.records,
               (unsigned long long)result.bytes);
+    if (!l->there) hash_index_shrink(store->index, SHRINK_EIGHTHS);
     recount_live(store);
     atomic_store(&store->covered_place, max_u64(start.place, 1));
     atomic_store(&store->covered_bytes, 0 - result.bytes);

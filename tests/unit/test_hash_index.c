@@ -350,7 +350,7 @@ static void all_locations_of_a_hash_are_collected(void **state) {
     hash_index_unlock(f->index, 7);
 }
 
-/* ---- Shrinking ---- */
+/* ---- Expecting and shrinking ---- */
 
 /* Entries `from` to `to`, hash and location by number; all in one shard where `shift` is 10. */
 static void insert_range(fixture *f, uint64_t from, uint64_t to, unsigned shift) {
@@ -364,6 +364,57 @@ static void remove_range(fixture *f, uint64_t from, uint64_t to, unsigned shift)
 static void expect_range(fixture *f, uint64_t from, uint64_t to, unsigned shift, int there) {
     for (uint64_t i = from; i < to; i++)
         assert_int_equal(find(f, mix(i) >> shift, i + 1), there);
+}
+
+static void room_that_was_expected_is_hardly_outgrown(void **state) {
+    fixture *f = *state;
+    const uint64_t n = 300000, empty = hash_index_bytes(f->index);
+    hash_index_expect(f->index, n);
+    uint64_t expected = hash_index_bytes(f->index);
+    assert_in_range(expected - empty, n * 16, n * 26);
+    insert_range(f, 0, n / 8 * 7, 0); /* shards fill evenly, but not alike */
+    assert_in_range(hash_index_bytes(f->index), expected, expected + expected / 100);
+    insert_range(f, n / 8 * 7, 2 * n, 0);
+    assert_true(hash_index_bytes(f->index) - empty <= 2 * n * 26);
+    expect_range(f, 0, 2 * n, 0, 1);
+    remove_range(f, 0, n, 0);
+    expect_range(f, 0, n, 0, 0);
+    expect_range(f, n, 2 * n, 0, 1);
+}
+
+static void what_was_expected_in_vain_is_given_back(void **state) {
+    fixture *f = *state;
+    const uint64_t n = 50000, empty = hash_index_bytes(f->index);
+    hash_index_expect(f->index, 10 * n);
+    insert_range(f, 0, n, 0);
+    assert_true(hash_index_bytes(f->index) - empty > n * 160);
+    hash_index_shrink(f->index, 2);
+    assert_true(hash_index_bytes(f->index) - empty < n * 32);
+    expect_range(f, 0, n, 0, 1);
+}
+
+static void little_that_is_expected_takes_no_memory_yet(void **state) {
+    fixture *f = *state;
+    uint64_t empty = hash_index_bytes(f->index);
+    for (uint64_t n = 0; n <= 65535; n = 2 * n + 1) {
+        hash_index_expect(f->index, n);
+        assert_int_equal(hash_index_bytes(f->index), empty);
+    }
+    hash_index_expect(f->index, UINT64_MAX); /* nor what no memory has room for */
+    assert_int_equal(hash_index_bytes(f->index), empty);
+}
+
+static void without_memory_for_what_is_expected_it_grows_as_ever(void **state) {
+    fixture *f = *state;
+    for (uint64_t passed = 0; passed < HASH_INDEX_SHARDS; passed += 300) {
+        memory_plan(passed, UINT64_MAX);
+        hash_index_expect(f->index, 100000);
+        memory_plan(0, 0);
+        insert_range(f, 0, 100000, 0);
+        expect_range(f, 0, 100000, 0, 1);
+        remove_range(f, 0, 100000, 0);
+        hash_index_shrink(f->index, 1);
+    }
 }
 
 static void what_deletions_left_empty_is_given_back(void **state) {
@@ -498,6 +549,10 @@ int main(void) {
         TEST(the_stash_of_a_batch_is_given_up_when_the_shard_grows),
         TEST(an_entry_is_held_or_not_whatever_lies_beside_it),
         TEST(all_locations_of_a_hash_are_collected),
+        TEST(room_that_was_expected_is_hardly_outgrown),
+        TEST(what_was_expected_in_vain_is_given_back),
+        TEST(little_that_is_expected_takes_no_memory_yet),
+        TEST(without_memory_for_what_is_expected_it_grows_as_ever),
         TEST(what_deletions_left_empty_is_given_back),
         TEST(a_shrunk_shard_takes_some_entries_before_it_grows),
         TEST(shrinking_what_is_not_too_large_changes_nothing),
