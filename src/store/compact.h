@@ -43,6 +43,7 @@ typedef struct store_space {
     uint64_t room;    /* left for writers, with room for the next copy; 0: they wait */
     uint64_t wide;    /* room, where compaction starts */
     uint64_t narrow;  /* likewise, where writers are slowed */
+    double large;     /* share of what is live that holes do for */
 } store_space;
 store_space store_space_get(cairn *store);
 uint64_t space_slack(const cairn *store); /* what there may be on disk besides its share of the live bytes */

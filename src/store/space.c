@@ -17,7 +17,8 @@
 #define SIEVE_SHARE 32u                  /* of a segment: with less scattered garbage it is not sieved */
 #define LOOK_STEP ((uint64_t)1 << 20)    /* garbage that comes before the next look */
 
-#define BRAKE_NS_A_BYTE 40.0 /* where no room is left: 25 MB/s */
+#define BRAKE_NS_A_BYTE_SMALL 40.0 /* where no room is left: 25 MB/s, ... */
+#define BRAKE_NS_A_BYTE_LARGE 20.0 /* ... or 50 */
 #define BRAKE_NS_MAX 20e6
 #define WAIT_US 1000u
 #define WAIT_US_MAX 200000u
@@ -62,11 +63,13 @@ store_space store_space_get(cairn *store) {
     uint64_t share = (uint64_t)((amp - 1) * (double)(live + pinned));
     share -= bytes_besides(store, share);
     uint64_t reserve = min_u64(atomic_load(&store->reserve.size), slack / 4);
-    store_space s = {.garbage = left_of(dead_bytes(store), pinned),
+    store_space s = {.large = large,
+                     .garbage = left_of(dead_bytes(store), pinned),
                      .start = share * 5 / 8 + slack / 8,
                      .bound = share + slack - reserve};
-    /* Half of the slack is for what is being copied and for what waits to be removed. */
-    uint64_t limit = share + slack / 2 - reserve, copied = atomic_load(&store->copied_bytes);
+    /* Half of the slack is for what is being copied and for what waits to be removed, of which holes need little. */
+    uint64_t limit = share + slack / 2 + (uint64_t)(large * (double)(slack / 8 * 3)) - reserve,
+             copied = atomic_load(&store->copied_bytes);
     uint64_t copying = vlog_output_under_way(store->log);
     uint64_t waited_for = left_of(s.garbage, atomic_load(&store->vain_garbage));
     s.wide = limit - s.start;
@@ -114,7 +117,7 @@ bool store_space_is_due(cairn *store) {
 
 static void slow_down(const store_space *s, uint64_t bytes) {
     double share = 1 - (double)s->room / (double)s->narrow;
-    double ns = share * share * (double)bytes * BRAKE_NS_A_BYTE;
+    double ns = share * share * (double)bytes * blend(s->large, BRAKE_NS_A_BYTE_SMALL, BRAKE_NS_A_BYTE_LARGE);
     uint64_t us = (uint64_t)(ns < BRAKE_NS_MAX ? ns : BRAKE_NS_MAX) / 1000;
     if (us > 0) os_nap_us(us);
 }
