@@ -119,8 +119,8 @@ static void *run_compactor(void *arg) {
         }
         /* More is likely to come; and one look serves for all of it. But nobody waits longer for it than must be. */
         atomic_store(&u->compact_urged, false); /* whoever is slowed from now on ends the wait */
-        uint64_t after_ms = store_space_is_narrow(store) ? 0 : COMPACT_AFTER_MS;
-        os_cond_wait_ms(&u->wake_compactor, &u->lock, u->compact_wanted ? after_ms : again_ms);
+        uint64_t after_ms = u->compact_wanted ? COMPACT_AFTER_MS : again_ms;
+        if (!store_space_is_narrow(store)) os_cond_wait_ms(&u->wake_compactor, &u->lock, after_ms);
         bool told = u->compact_wanted;
         u->compact_wanted = false;
         atomic_store(&u->compact_signalled, false);
