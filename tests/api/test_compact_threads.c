@@ -1,11 +1,12 @@
-/* Compaction beside everything else: writers, batches, readers, views, snapshots, scans, verifications and backups go
- * on while all garbage is given back again and again, by calls and by the store's own thread. Every value says whose it
- * is and the how many-th, and its other bytes follow from that, so a wrong one is seen. Threads other than the test's
- * own use CHECK: a failed one ends the program. */
+/* Compaction beside everything else: writers, batches, readers, views, snapshots, scans, verifications, backups and
+ * write-back go on while all garbage is given back again and again, by calls and by the store's own thread. Every value
+ * says whose it is and the how many-th, and its other bytes follow from that, so a wrong one is seen. Threads other
+ * than the test's own use CHECK: a failed one ends the program. */
 #include "include/cairn.h"
 #include "index/hash_index.h"
 #include "src/base/check.h"
 #include "src/os/os_thread.h"
+#include "src/store/store.h"
 #include "tests/support/rung.h"
 #include "tests/support/store_box.h"
 
@@ -23,7 +24,7 @@
 #define KEYS 24u       /* of each writer */
 #define PAIRS 4u       /* the first keys of a writer: two each, which batches put together */
 #define VALUE_MAX ((size_t)300000)
-#define OTHERS 6u /* threads that do not write */
+#define OTHERS 7u /* threads that do not write */
 
 typedef struct head {
     uint32_t writer, key;
@@ -318,6 +319,16 @@ static void *verify_on(void *arg) {
     return NULL;
 }
 
+/* More often than the store would by itself. */
+static void *write_back_on(void *arg) {
+    runner *r = arg;
+    while (!atomic_load(&r->crowd->stop)) {
+        vlog_write_back(r->crowd->store->log);
+        os_nap_us(random_below(&r->rng, 2000));
+    }
+    return NULL;
+}
+
 static void *compact_on(void *arg) {
     runner *r = arg;
     crowd *c = r->crowd;
@@ -354,7 +365,8 @@ static void expect_bounded(box *b) {
 static void run_crowd(box *b, uint64_t steps, bool by_calls) {
     static crowd c;
     static runner writers[WRITERS], others[OTHERS];
-    static void *(*const run[OTHERS])(void *) = {read_on, read_on, audit, verify_on, compact_on, back_up_on};
+    static void *(*const run[OTHERS])(void *) = {read_on,    read_on,    audit,        verify_on,
+                                                 compact_on, back_up_on, write_back_on};
     c = (crowd){.store = b->store, .steps = steps, .by_calls = by_calls};
     real_folder_make(c.backup);
     (void)random_pool(); /* made by its first use */
