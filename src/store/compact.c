@@ -13,6 +13,7 @@
 #define RATIO_LEAST (1.0 / 32)           /* what victims_by_benefit takes */
 #define DEAD_RATIO (1 - 1.0 / 32)        /* of a segment: what is emptied without being asked */
 #define SIEVED_RATIO (1.0 / 16)          /* of a segment: asked for less garbage than that, it is sieved */
+#define SEALED_RATIO (1.0 / 16)          /* of the active segment: with more it is sealed, where holes do for it */
 #define HOLES_RATIO (1.0 / 128)          /* of a segment: what holes are punched for without being asked */
 #define PACE_BYTES ((uint64_t)256 << 10) /* between two calls of the callback */
 #define SLICE_NS 50000u                  /* of work in the background, between two rests */
@@ -433,7 +434,8 @@ static int drop_dead(compaction *c, cairn_error *error) {
 /* So that no garbage is out of reach only because a slow disk has not synced its segment yet. */
 static int seal_all(cairn *store, cairn_error *error) {
     int rc = vlog_sync(store->log, vlog_appended_place(store->log), error);
-    return rc == CAIRN_OK ? vlog_seal_active(store->log, SEAL_BYTES, RATIO_DEFAULT, error) : rc;
+    double ratio = store_space_get(store).large >= 0.5 ? SEALED_RATIO : RATIO_DEFAULT;
+    return rc == CAIRN_OK ? vlog_seal_active(store->log, SEAL_BYTES, ratio, error) : rc;
 }
 
 static int copy_the_best(compaction *c, const store_space *s, uint64_t *gained, cairn_error *error) {

@@ -22,8 +22,9 @@
 #define BRAKE_NS_MAX 20e6
 #define WAIT_US 1000u
 #define WAIT_US_MAX 200000u
-#define WAIT_SHARE 8u  /* of the room in which writers are slowed: with less left they wait */
-#define IN_VAIN_MAX 3u /* looks: then what there is is held, and waiting for it does not help */
+#define WAIT_SHARE 8u                  /* of the room in which writers are slowed: with less left they wait */
+#define IN_VAIN_MAX 3u                 /* looks: then what there is is held, and waiting for it does not help */
+#define IN_VAIN_NS UINT64_C(100000000) /* between two that count */
 
 /* ---- The bound ---- */
 
@@ -87,9 +88,14 @@ void store_space_looked(cairn *store) {
 
 /* What could not be given back once is not waited for; what is gained is taken off it. */
 void store_space_learn(cairn *store, bool in_vain) {
-    uint64_t garbage = store_space_get(store).garbage;
-    store->in_vain = in_vain ? store->in_vain + 1 : 0;
-    if (store->in_vain < IN_VAIN_MAX) garbage = min_u64(garbage, atomic_load(&store->vain_garbage));
+    uint64_t garbage = store_space_get(store).garbage, now = store->os->monotonic_ns(store->os);
+    unsigned looks = atomic_load(&store->in_vain);
+    if (!in_vain || looks == 0 || now - store->in_vain_ns >= IN_VAIN_NS) {
+        looks = in_vain ? looks + 1 : 0;
+        store->in_vain_ns = now;
+    }
+    atomic_store(&store->in_vain, looks);
+    if (looks < IN_VAIN_MAX) garbage = min_u64(garbage, atomic_load(&store->vain_garbage));
     atomic_store(&store->vain_garbage, garbage);
 }
 
@@ -107,6 +113,8 @@ bool store_space_is_narrow(cairn *store) {
     store_space s = store_space_get(store);
     return s.room < s.narrow;
 }
+
+bool store_space_is_urgent(cairn *store) { return store_space_is_narrow(store) && atomic_load(&store->in_vain) == 0; }
 
 bool store_space_is_due(cairn *store) {
     uint64_t dead = dead_bytes(store);

@@ -124,7 +124,8 @@ struct cairn {
     os_mutex compact_lock;
     struct drained *drained;          /* compact_lock: units whose segments wait to be removed */
     atomic_bool no_holes;             /* the file system cannot punch any */
-    unsigned in_vain;                 /* compact_lock: last looks of the store's own thread that gained nothing, ... */
+    uint64_t in_vain_ns;              /* compact_lock: when the last look that counts in ... */
+    atomic_uint in_vain;              /* ... was: looks of the store's own thread in a row that gained nothing, ... */
     _Atomic uint64_t vain_garbage;    /* ... and what there was then: something holds it, so no writer waits for it */
     _Atomic uint64_t copied_bytes;    /* whose originals wait to be removed */
     _Atomic uint64_t space_looked_at; /* garbage when the compactor was last told, or found nothing to do */
@@ -456,6 +457,7 @@ bool store_space_is_due(cairn *store);
 void store_space_brake(cairn *store, uint64_t bytes);
 bool store_space_is_short(cairn *store);             /* writers wait for compaction */
 bool store_space_is_narrow(cairn *store);            /* writers are slowed */
+bool store_space_is_urgent(cairn *store);            /* and the last look gained something */
 void store_space_look(cairn *store);                 /* it is about to be looked after, and ... */
 void store_space_looked(cairn *store); /* ... was */ /* nothing more is to be gained for now */
 void store_space_learn(cairn *store, bool in_vain);  /* a look was, while writers were slowed */

@@ -120,7 +120,7 @@ static void *run_compactor(void *arg) {
         /* More is likely to come; and one look serves for all of it. But nobody waits longer for it than must be. */
         atomic_store(&u->compact_urged, false); /* whoever is slowed from now on ends the wait */
         uint64_t after_ms = u->compact_wanted ? COMPACT_AFTER_MS : again_ms;
-        if (!store_space_is_narrow(store)) os_cond_wait_ms(&u->wake_compactor, &u->lock, after_ms);
+        if (!store_space_is_urgent(store)) os_cond_wait_ms(&u->wake_compactor, &u->lock, after_ms);
         bool told = u->compact_wanted;
         u->compact_wanted = false;
         atomic_store(&u->compact_signalled, false);
@@ -251,7 +251,7 @@ static unsigned news_for_keeper(cairn *store) {
 /* Where writers are slowed it is told at once, also when it waits for more to come. */
 static unsigned news_for_compactor(cairn *store, bool is_narrow) {
     store_upkeep *u = &store->upkeep;
-    if (is_narrow && is_first(&u->compact_urged)) return NEWS_COMPACT;
+    if (is_narrow && store_space_is_urgent(store) && is_first(&u->compact_urged)) return NEWS_COMPACT;
     if (atomic_load_explicit(&u->compact_signalled, memory_order_relaxed) || !store_space_is_due(store)) return 0;
     return is_first(&u->compact_signalled) ? NEWS_COMPACT : 0;
 }
