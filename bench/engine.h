@@ -95,6 +95,7 @@ extern const engine engine_leveldb;            /* BENCH_LEVELDB, */
 extern const engine engine_wiredtiger;         /* BENCH_WIREDTIGER */
 extern const engine engine_raw;                /* plain files through the page cache, */
 extern const engine engine_raw_direct;         /* read past it, */
+extern const engine engine_raw_early;          /* written back before the sync, */
 extern const engine engine_raw_over;           /* and with writes that go to blocks which are there */
 
 #endif

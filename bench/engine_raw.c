@@ -5,6 +5,7 @@
  *
  *   raw         pwrite and pread through the page cache, io_uring for many gets at once; durable: fdatasync after each
  *   raw-direct  the same with O_DIRECT reads; each value begins on a page
+ *   raw-early   pwrite, and each time that some MiB were put their write-back begins, before anybody asks for a sync
  *   raw-over    the blocks are there and written before, so that fdatasync has no metadata to write
  */
 #include "bench/bench_common.h"
@@ -18,12 +19,14 @@
 #include <unistd.h>
 
 #define STREAM_FILE "stream"
+#define EARLY_BYTES ((uint64_t)8 << 20)
 
-static void *raw_open(const char *path, const engine_setup *setup) { return raw_files_open(path, setup, false, false); }
+static void *raw_open(const char *path, const engine_setup *setup) { return raw_files_open(path, setup, RAW_PLAIN); }
 static void *direct_open(const char *path, const engine_setup *setup) {
-    return raw_files_open(path, setup, true, false);
+    return raw_files_open(path, setup, RAW_DIRECT);
 }
-static void *over_open(const char *path, const engine_setup *setup) { return raw_files_open(path, setup, false, true); }
+static void *early_open(const char *path, const engine_setup *setup) { return raw_files_open(path, setup, RAW_EARLY); }
+static void *over_open(const char *path, const engine_setup *setup) { return raw_files_open(path, setup, RAW_OVER); }
 
 /* ---- Values ---- */
 
@@ -43,8 +46,19 @@ static raw_read read_of(const raw *r, const char *key, size_t key_size, void *bu
     return (raw_read){.fd = r->reading[place >> RAW_FILE_SHIFT],
                       .offset = place & RAW_OFFSETS,
                       .buffer = buffer,
-                      .size = r->direct ? r->stride : r->setup.value_size,
+                      .size = r->way == RAW_DIRECT ? r->stride : r->setup.value_size,
                       .least = r->setup.value_size};
+}
+
+/* What was appended since it last began. */
+static void begin_write_back(raw_session *s) {
+    uint64_t bytes = s->end - s->begun;
+    if (s->of->way != RAW_EARLY || bytes < EARLY_BYTES) return;
+    int fd = s->of->writing[s->file];
+    if (sync_file_range(fd, (off_t)s->begun, (off_t)bytes, SYNC_FILE_RANGE_WRITE) != 0) {
+        die("sync_file_range", strerror(errno));
+    }
+    s->begun = s->end;
 }
 
 static void raw_put(void *session, const char *key, size_t key_size, const void *value, size_t value_size) {
@@ -60,6 +74,7 @@ static void raw_put(void *session, const char *key, size_t key_size, const void 
     raw_write_at(r, file, value, value_size, (at - 1) & RAW_OFFSETS);
     if (r->setup.durable && fdatasync(r->writing[file]) != 0) die("fdatasync", strerror(errno));
     *place = at;
+    begin_write_back(s);
 }
 
 static void read_one(const raw_read *read) {
@@ -135,4 +150,5 @@ static void raw_stream_read(void *session, const char *key, size_t key_size, uin
 const engine engine_raw =
     RAW("raw", PART_FILL | PART_WARM | PART_COLD | PART_OVERWRITE | PART_DURABLE | PART_MIXED, raw_open);
 const engine engine_raw_direct = RAW("raw-direct", PART_COLD, direct_open);
+const engine engine_raw_early = RAW("raw-early", PART_FILL, early_open);
 const engine engine_raw_over = RAW("raw-over", PART_DURABLE, over_open);

@@ -25,7 +25,7 @@ const engine *const engines_known[] = {
 #ifdef BENCH_WIREDTIGER
     &engine_wiredtiger,
 #endif
-    &engine_raw,        &engine_raw_direct,         &engine_raw_over,
+    &engine_raw,        &engine_raw_direct,         &engine_raw_early, &engine_raw_over,
 };
 const size_t engines_known_count = sizeof engines_known / sizeof engines_known[0];
 

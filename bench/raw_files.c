@@ -29,7 +29,7 @@ static bool open_file(raw *r, int flags) {
     int fd = raw_open_at(r, name, O_RDWR | flags);
     if (fd < 0) return false;
     r->writing[r->files] = fd;
-    r->reading[r->files] = r->direct ? raw_open_at(r, name, O_RDONLY | O_DIRECT) : fd;
+    r->reading[r->files] = r->way == RAW_DIRECT ? raw_open_at(r, name, O_RDONLY | O_DIRECT) : fd;
     r->files++;
     return true;
 }
@@ -44,10 +44,10 @@ static void *map_places(const raw *r) {
     return places;
 }
 
-void *raw_files_open(const char *path, const engine_setup *setup, bool direct, bool over) {
+void *raw_files_open(const char *path, const engine_setup *setup, raw_way way) {
     raw *r = allocate(sizeof *r);
-    *r = (raw){.setup = *setup, .direct = direct, .over = over, .stride = setup->value_size};
-    if (direct) r->stride = (r->stride + PAGE - 1) / PAGE * PAGE;
+    *r = (raw){.setup = *setup, .way = way, .stride = setup->value_size};
+    if (way == RAW_DIRECT) r->stride = (r->stride + PAGE - 1) / PAGE * PAGE;
     if (mkdir(path, 0777) != 0 && errno != EEXIST) die(path, strerror(errno));
     r->folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (r->folder < 0) die(path, strerror(errno));
@@ -101,7 +101,7 @@ void *raw_session_begin(void *store) {
 #ifdef BENCH_URING
     s->ring = raw_ring_new(RING_DEPTH, 0);
 #endif
-    if (s->of->over) write_before(s);
+    if (s->of->way == RAW_OVER) write_before(s);
     return s;
 }
 

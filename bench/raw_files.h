@@ -14,11 +14,17 @@
 #define RAW_FILE_SHIFT 40
 #define RAW_OFFSETS (((uint64_t)1 << RAW_FILE_SHIFT) - 1)
 
+typedef enum raw_way {
+    RAW_PLAIN,
+    RAW_DIRECT, /* reads go past the page cache */
+    RAW_EARLY,  /* write-back begins before the sync */
+    RAW_OVER    /* a session's file is written before its first put */
+} raw_way;
+
 typedef struct raw {
     engine_setup setup;
+    raw_way way;
     size_t stride;     /* from a value to the next */
-    bool direct;       /* reads go past the page cache */
-    bool over;         /* a session's file is written before its first put */
     int folder, files; /* `files` under the lock */
     int writing[RAW_FILES_MAX], reading[RAW_FILES_MAX];
     uint64_t *places; /* of each key; 0: none. Mapped from a file */
@@ -27,12 +33,12 @@ typedef struct raw {
 
 typedef struct raw_session {
     raw *of;
-    int file; /* -1: nothing put so far */
-    uint64_t end;
-    raw_ring *ring; /* NULL: none */
+    int file;            /* -1: nothing put so far */
+    uint64_t end, begun; /* write-back began up to there */
+    raw_ring *ring;      /* NULL: none */
 } raw_session;
 
-void *raw_files_open(const char *path, const engine_setup *setup, bool direct, bool over);
+void *raw_files_open(const char *path, const engine_setup *setup, raw_way way);
 void raw_files_close(void *store);
 void *raw_session_begin(void *store);
 void raw_session_end(void *session);

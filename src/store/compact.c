@@ -53,7 +53,7 @@ static int keep_to_rate(compaction *c, cairn_error *error) {
 static double share_of_rest(const store_space *s) {
     if (s->room <= s->narrow) return 0;
     double share = (double)(s->room - s->narrow) / (double)(s->wide - s->narrow);
-    return share < 1 ? share : 1;
+    return share < 0.5 ? 2 * share : 1;
 }
 
 void compaction_rest(compaction *c) {
@@ -64,7 +64,7 @@ void compaction_rest(compaction *c) {
     /* By whoever wants to put something on a full disk, or to close. */
     bool waited_for = !store_reserve_is_whole(c->store) || atomic_load(&c->store->upkeep.stopping);
     c->owed_ns = waited_for ? 0 : c->owed_ns + (uint64_t)((double)worked * share_of_rest(&s));
-    if (c->owed_ns >= SLICE_NS) { /* a nap takes that long at least */
+    if (c->owed_ns >= SLICE_NS / 2) { /* a nap takes longer than that at least */
         os_nap_us(min_u64(c->owed_ns / 1000, NAP_US_MAX));
         c->owed_ns = 0;
     }
