@@ -162,8 +162,10 @@ uint64_t vlog_sealing_bytes(vlog *log);
 /* Returns when every place below `place` is durable. Threads that wait share a sync. Waits for others, holds no lock of
  * the caller's (no stripe). */
 int vlog_sync(vlog *log, uint64_t place, cairn_error *error);
-/* Begins to write to the device what is appended, without waiting for it: so that the next sync waits less. */
-void vlog_write_back(vlog *log);
+/* Begins to write to the device what is appended, without waiting for it: so that the next sync waits less. false: not
+ * all, because the next segment is to be made, which would take long; try again soon. Any thread; takes the append
+ * lock. */
+bool vlog_write_back(vlog *log);
 uint64_t vlog_next_place(vlog *log);           /* takes the append lock */
 uint64_t vlog_durable_place(const vlog *log);  /* any thread, no lock */
 uint64_t vlog_appended_place(const vlog *log); /* next place, without the lock: may lag behind by the call under way */

@@ -89,12 +89,17 @@ static uint64_t write_back_end(const segment *s) {
     return segment_full(s) ? s->sealed_size : atomic_load(&s->end) / WRITE_BACK_BYTES * WRITE_BACK_BYTES;
 }
 
-void vlog_write_back(vlog *log) {
+/* The next segment is to be made, or is being made, which takes long where the device is busy. Append lock held. */
+static bool is_next_wanted(const vlog *log) { return log->preparing || vlog_spare_is_due(log); }
+
+bool vlog_write_back(vlog *log) {
     epoch_guard guard = epoch_enter(log->options.readers); /* what is sealed meanwhile may go */
     os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
     uint64_t last = log->count == 0 ? 0 : log->segments[log->count - 1]->id;
     if (log->active != NULL) mapped_append_leave(&log->mapped, log->active);
-    for (segment *s = next_to_sync(log, NULL, last); s != NULL; s = next_to_sync(log, s, last)) {
+    segment *s = next_to_sync(log, NULL, last);
+    bool gives_way = is_next_wanted(log);
+    for (; s != NULL && !gives_way; s = next_to_sync(log, s, last), gives_way = is_next_wanted(log)) {
         uint64_t from = s->written_back, end = write_back_end(s);
         os_file *file;
         if (end <= from || segment_file(&log->files, s, &file, NULL) != CAIRN_OK) continue;
@@ -105,6 +110,7 @@ void vlog_write_back(vlog *log) {
     }
     os_mutex_unlock(&log->append_lock);
     epoch_exit(log->options.readers, guard);
+    return s == NULL;
 }
 
 int vlog_sync(vlog *log, uint64_t place, cairn_error *error) {

@@ -12,6 +12,7 @@
  * writer does and the next sync waits for less. More often where a sync is all that writers wait for. */
 #define WRITE_BACK_BYTES ((uint64_t)32 << 20)
 #define WRITE_BACK_BYTES_NARROW ((uint64_t)2 << 20)
+#define WRITE_BACK_AGAIN_MS 1u /* where it gave way */
 #define COMPACT_AFTER_MS 100u  /* after the news that there is garbage */
 #define COMPACT_AGAIN_MS 1000u /* where some is left that was held; then twice as long each time, up to ... */
 #define COMPACT_AGAIN_MS_MAX 60000u
@@ -58,8 +59,10 @@ static void *run_flusher(void *arg) {
             if (u->write_back_wanted) {
                 u->write_back_wanted = false;
                 os_mutex_unlock(&u->lock);
-                vlog_write_back(store->log);
+                bool done = vlog_write_back(store->log);
                 os_mutex_lock(&u->lock);
+                u->write_back_wanted = u->write_back_wanted || !done;
+                if (!done) os_cond_wait_ms(&u->wake_flusher, &u->lock, WRITE_BACK_AGAIN_MS);
             } else {
                 os_cond_wait_ms(&u->wake_flusher, &u->lock, (until - now) / 1000000 + 1);
             }

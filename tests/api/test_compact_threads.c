@@ -323,7 +323,7 @@ static void *verify_on(void *arg) {
 static void *write_back_on(void *arg) {
     runner *r = arg;
     while (!atomic_load(&r->crowd->stop)) {
-        vlog_write_back(r->crowd->store->log);
+        (void)vlog_write_back(r->crowd->store->log);
         os_nap_us(random_below(&r->rng, 2000));
     }
     return NULL;

@@ -129,7 +129,7 @@ static void what_is_about_to_be_written_out_is_left_but_for_the_step_that_is_bei
     for (int by_sync = 0; by_sync < 2; by_sync++) {
         left_until = 0;
         if (by_sync) assert_int_equal(cairn_sync(b->store, NULL), CAIRN_OK);
-        if (!by_sync) vlog_write_back(b->store->log);
+        if (!by_sync) (void)vlog_write_back(b->store->log);
         size_t zeros, size = newest_segment(b, &zeros);
         assert_true(left_until > 0);
         assert_int_equal(left_until, (size - zeros) / MAPPED_STEP_BYTES * MAPPED_STEP_BYTES);

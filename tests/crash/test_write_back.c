@@ -30,9 +30,10 @@ static int noted_flush(os_file *file, uint64_t offset, uint64_t size) {
 }
 
 static void write_back(sim_box *b) {
+    assert_int_equal(vlog_maintain(b->store->log, NULL), CAIRN_OK); /* the next segment is there */
     flushes = 0;
     flushed_bytes = 0;
-    vlog_write_back(b->store->log);
+    assert_true(vlog_write_back(b->store->log));
 }
 
 static uint64_t active_end(sim_box *b) { return vlog_appended_bytes(b->store->log) + SEGMENT_DATA_OFFSET; }
@@ -72,6 +73,17 @@ static void full_segments_are_written_with_their_footers_and_synced_ones_are_lef
     write_back(b);
     assert_in_range(flushes, 0, 1); /* of the active one */
     expect_bulk(b, "a", 0, 80);
+}
+
+/* Which is made durably, and so waits for a device that is busy, while the one that is being filled grows. */
+static void it_gives_way_to_the_next_segment_until_that_is_made(void **state) {
+    sim_box *b = *state;
+    put_bulk(b, "a", 0, 3);
+    flushes = 0;
+    assert_false(vlog_write_back(b->store->log));
+    assert_int_equal(flushes, 0);
+    write_back(b);
+    assert_int_equal(flushes, 1);
 }
 
 static void nothing_depends_on_it(void **state) {
@@ -145,6 +157,7 @@ int main(void) {
         TEST(what_was_appended_is_written_up_to_what_is_still_being_filled),
         TEST(what_was_written_once_is_not_again),
         TEST(full_segments_are_written_with_their_footers_and_synced_ones_are_left),
+        TEST(it_gives_way_to_the_next_segment_until_that_is_made),
         TEST(nothing_depends_on_it),
         REAL_TEST(much_is_written_before_a_sync_is_due),
         REAL_TEST(little_waits_for_the_sync),
