@@ -29,7 +29,7 @@ bool mapped_append_write(mapped_append *m, os_dir *dir, segment *s, os_file *fil
 }
 
 void mapped_append_leave(mapped_append *m, const segment *s) {
-    if (m->window != NULL) os_window_leave(m->window, atomic_load(&s->end) / MAPPED_STEP_BYTES * MAPPED_STEP_BYTES);
+    if (m->window != NULL) os_window_leave(m->window, mapped_append_left(s));
 }
 
 void mapped_append_end(mapped_append *m) {

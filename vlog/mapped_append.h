@@ -34,7 +34,10 @@ typedef struct mapped_append {
 bool mapped_append_write(mapped_append *m, os_dir *dir, segment *s, os_file *file, const struct iovec *iov, int count,
                          uint64_t size, uint64_t unsynced);
 
-/* What is behind the segment's end is about to be written out. Append lock held. */
+/* What the segment holds is about to be written out: up to that offset it leaves the process. Append lock held. */
+static inline uint64_t mapped_append_left(const segment *s) {
+    return atomic_load(&s->end) / MAPPED_STEP_BYTES * MAPPED_STEP_BYTES;
+}
 void mapped_append_leave(mapped_append *m, const segment *s);
 
 /* The segment's file is about to be cut, or nothing more is appended to it. */

@@ -42,15 +42,22 @@ static int sync_segment(vlog *log, segment *s, bool full, cairn_error *error) {
     return CAIRN_OK;
 }
 
+/* The oldest segment that has something to write, of those up to `*last`, the newest one now. What was copied into a
+ * mapping leaves it before it is written. Append lock held. */
+static segment *first_to_write(vlog *log, uint64_t *last) {
+    *last = log->count == 0 ? 0 : log->segments[log->count - 1]->id;
+    if (log->active != NULL) mapped_append_leave(&log->mapped, log->active);
+    return next_to_sync(log, NULL, *last);
+}
+
 /* Makes everything that is appended at the time of the call durable; *target is behind it. */
 static int lead(vlog *log, uint64_t *target, cairn_error *error) {
     os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
     *target = atomic_load(&log->next_place);
     ahead_learn(&log->ahead, atomic_load(&log->appended_bytes));
-    uint64_t last = log->count == 0 ? 0 : log->segments[log->count - 1]->id;
-    segment *s = next_to_sync(log, NULL, last);
+    uint64_t last;
+    segment *s = first_to_write(log, &last);
     bool full = s != NULL && segment_full(s);
-    if (log->active != NULL) mapped_append_leave(&log->mapped, log->active);
     os_mutex_unlock(&log->append_lock);
     while (s != NULL) {
         int rc = sync_segment(log, s, full, error);
@@ -81,13 +88,8 @@ static int take_turn(vlog *log, cairn_error *error) {
     return rc;
 }
 
-/* Begins to write back what is appended and not written yet, up to a multiple of this: what is behind it is still
- * being filled. */
-#define WRITE_BACK_BYTES ((uint64_t)64 << 10)
-
-static uint64_t write_back_end(const segment *s) {
-    return segment_full(s) ? s->sealed_size : atomic_load(&s->end) / WRITE_BACK_BYTES * WRITE_BACK_BYTES;
-}
+/* The step behind it is still being filled, and mapped. */
+static uint64_t write_back_end(const segment *s) { return segment_full(s) ? s->sealed_size : mapped_append_left(s); }
 
 /* The next segment is to be made, or is being made, which takes long where the device is busy. Append lock held. */
 static bool is_next_wanted(const vlog *log) { return log->preparing || vlog_spare_is_due(log); }
@@ -95,11 +97,11 @@ static bool is_next_wanted(const vlog *log) { return log->preparing || vlog_spar
 bool vlog_write_back(vlog *log) {
     epoch_guard guard = epoch_enter(log->options.readers); /* what is sealed meanwhile may go */
     os_mutex_lock_eagerly(&log->append_lock, &log->append_sleepers);
-    uint64_t last = log->count == 0 ? 0 : log->segments[log->count - 1]->id;
-    if (log->active != NULL) mapped_append_leave(&log->mapped, log->active);
-    segment *s = next_to_sync(log, NULL, last);
-    bool gives_way = is_next_wanted(log);
-    for (; s != NULL && !gives_way; s = next_to_sync(log, s, last), gives_way = is_next_wanted(log)) {
+    uint64_t last;
+    bool gives_way = false;
+    for (segment *s = first_to_write(log, &last); s != NULL; s = next_to_sync(log, s, last)) {
+        gives_way = is_next_wanted(log);
+        if (gives_way) break;
         uint64_t from = s->written_back, end = write_back_end(s);
         os_file *file;
         if (end <= from || segment_file(&log->files, s, &file, NULL) != CAIRN_OK) continue;
@@ -110,7 +112,7 @@ bool vlog_write_back(vlog *log) {
     }
     os_mutex_unlock(&log->append_lock);
     epoch_exit(log->options.readers, guard);
-    return s == NULL;
+    return !gives_way;
 }
 
 int vlog_sync(vlog *log, uint64_t place, cairn_error *error) {

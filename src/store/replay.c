@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define QUEUE_EVENTS 32u
-#define SHRINK_EIGHTHS 2u /* of a shard of the index that was made too large */
+#define SPARE_EIGHTHS 2u /* of a shard of the index that was made too large */
 
 static int match_other(void *ctx, location candidate) { return candidate != *(const location *)ctx; }
 
@@ -192,7 +192,7 @@ static int replay(cairn *store, const loaded *l, cairn_error *error) {
     if (rc != CAIRN_OK) return rc;
     store_say(store, CAIRN_LOG_INFO, "replayed %llu records, %llu bytes of log", (unsigned long long)result.records,
               (unsigned long long)result.bytes);
-    if (!l->there) hash_index_shrink(store->index, SHRINK_EIGHTHS);
+    if (!l->there) hash_index_shrink(store->index, SPARE_EIGHTHS);
     recount_live(store);
     atomic_store(&store->covered_place, max_u64(start.place, 1));
     atomic_store(&store->covered_bytes, 0 - result.bytes);

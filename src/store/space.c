@@ -116,9 +116,10 @@ bool store_space_is_narrow(cairn *store) {
 
 bool store_space_is_urgent(cairn *store) { return store_space_is_narrow(store) && atomic_load(&store->in_vain) == 0; }
 
-bool store_space_is_due(cairn *store) {
+bool store_space_is_due(cairn *store, bool is_narrow) {
     uint64_t dead = dead_bytes(store);
-    if (!store_space_is_short(store) && dead < atomic_load(&store->space_looked_at) + LOOK_STEP) return false;
+    bool is_short = is_narrow && store_space_is_short(store);
+    if (!is_short && dead < atomic_load(&store->space_looked_at) + LOOK_STEP) return false;
     atomic_store(&store->space_looked_at, dead);
     return true;
 }

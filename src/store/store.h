@@ -449,8 +449,9 @@ bool store_make_room(cairn *store);
 /* ---- space.c ---- */
 
 bool store_space_is_over(cairn *store); /* there is more garbage than compaction leaves */
-/* There is more garbage than when this last said yes, or was last looked after. */
-bool store_space_is_due(cairn *store);
+/* There is more garbage than when this last said yes, or was last looked after; or writers wait, which they do only
+ * where they are slowed. */
+bool store_space_is_due(cairn *store, bool is_narrow);
 /* Holds a writer of so many bytes up when garbage comes faster than it is collected, so that the bound holds: the more
  * the nearer it is, at the end of it up to 0.2 seconds a call. Not for what is pinned, nor when nothing can be
  * collected. */

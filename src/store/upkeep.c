@@ -255,7 +255,8 @@ static unsigned news_for_keeper(cairn *store) {
 static unsigned news_for_compactor(cairn *store, bool is_narrow) {
     store_upkeep *u = &store->upkeep;
     if (is_narrow && store_space_is_urgent(store) && is_first(&u->compact_urged)) return NEWS_COMPACT;
-    if (atomic_load_explicit(&u->compact_signalled, memory_order_relaxed) || !store_space_is_due(store)) return 0;
+    if (atomic_load_explicit(&u->compact_signalled, memory_order_relaxed) || !store_space_is_due(store, is_narrow))
+        return 0;
     return is_first(&u->compact_signalled) ? NEWS_COMPACT : 0;
 }
 
@@ -269,7 +270,7 @@ void store_upkeep_note(cairn *store, uint64_t bytes) {
     unsigned news = news_for_flusher(store, is_narrow) | news_for_keeper(store) | news_for_compactor(store, is_narrow);
     if (news != 0) wake(u, news);
     if (store_ordered_is_due(store)) {
-        if (!atomic_exchange(&u->order_signalled, true)) store_upkeep_wake_orderer(store);
+        if (is_first(&u->order_signalled)) store_upkeep_wake_orderer(store);
         wait_for_orderer(store);
     }
     if (is_narrow) store_space_brake(store, bytes);
@@ -278,8 +279,7 @@ void store_upkeep_note(cairn *store, uint64_t bytes) {
 void store_upkeep_unpinned(cairn *store) {
     store_upkeep *u = &store->upkeep;
     if (!store_has_threads(store) || !store_space_is_over(store)) return;
-    if (atomic_exchange(&u->compact_signalled, true)) return;
-    wake(u, NEWS_COMPACT);
+    if (is_first(&u->compact_signalled)) wake(u, NEWS_COMPACT);
 }
 
 static void stop_threads(store_upkeep *u, size_t started) {

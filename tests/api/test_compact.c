@@ -1,49 +1,21 @@
 /* Compaction: what it gives back, what it keeps, and that nobody sees it: no key is lost, changed or brought back,
  * whatever is held open, fails or dies meanwhile, and also where the index is built from the log alone. */
 #include "include/cairn.h"
-#include "src/base/check.h"
 #include "src/store/store.h"
 #include "tests/support/bulk.h"
-#include "tests/support/meanwhile.h"
+#include "tests/support/moving.h"
 #include "tests/support/os_wrap.h"
 #include "tests/support/rung.h"
 #include "tests/support/sim_box.h"
 
-#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
-#define FILE_BYTES ((size_t)300000)    /* a file of its own */
 #define WRITE_BYTES ((size_t)64 << 10) /* of what is moved */
-
-/* ---- Steps ---- */
-
-/* Large records give their blocks back where they lie (test_holes.c). Here they are moved, as where no hole can be
- * punched. */
-static int compact_with(sim_box *b, cairn_compact_options o, cairn_compact_result *result) {
-    atomic_store(&b->store->no_holes, true);
-    o.struct_size = sizeof o;
-    *result = (cairn_compact_result){.struct_size = sizeof *result};
-    return cairn_compact(b->store, &o, result, NULL);
-}
-
-static cairn_compact_result compact_all(sim_box *b) {
-    cairn_compact_options o = {.struct_size = sizeof o, .full = true};
-    cairn_compact_result result = {.struct_size = sizeof result};
-    cairn_error error = {0};
-    atomic_store(&b->store->no_holes, true);
-    int rc = cairn_compact(b->store, &o, &result, &error);
-    if (rc != CAIRN_OK) fail_msg("cairn_compact: %d, %s", rc, error.message);
-    return result;
-}
-
-/* What comes next lies in another segment. */
-static void seal(sim_box *b) { sim_box_kill(b); }
 
 /* ---- What it gives back ---- */
 
@@ -256,188 +228,6 @@ static void an_expiry_of_a_removed_segment_takes_nothing_that_came_later(void **
     expect_text(b->store, "k", "later");
 }
 
-/* ---- Batches ---- */
-
-static void commit_bulk(sim_box *b, const char *kind, unsigned count) {
-    cairn_batch *batch;
-    assert_int_equal(cairn_batch_new(&batch), CAIRN_OK);
-    for (unsigned i = 0; i < count; i++) {
-        char key[16];
-        bulk_key(key, kind, i);
-        assert_int_equal(cairn_batch_put(batch, key, strlen(key), random_pool() + i, BULK_BYTES), CAIRN_OK);
-    }
-    assert_int_equal(cairn_batch_commit(b->store, batch, NULL, NULL), CAIRN_OK);
-    cairn_batch_free(batch);
-}
-
-static void a_batch_over_many_segments_survives_whichever_of_them_go(void **state) {
-    sim_box *b = *state;
-    for (unsigned dying = 0; dying < 12; dying++) {
-        char kind[8], key[16];
-        (void)snprintf(kind, sizeof kind, "%c", 'a' + (char)dying);
-        commit_bulk(b, kind, 12);
-        seal(b);
-        delete_bulk(b, kind, dying, dying + 1);
-        compact_all(b);
-        bulk_key(key, kind, dying);
-        expect_absent(b->store, key);
-        expect_bulk(b, kind, 0, dying);
-        expect_bulk(b, kind, dying + 1, 12);
-        sim_box_rebuild(b);
-        expect_absent(b->store, key);
-        expect_bulk(b, kind, 0, dying);
-        expect_bulk(b, kind, dying + 1, 12);
-        delete_bulk(b, kind, 0, 12);
-    }
-}
-
-/* The first part of a batch cannot be moved; then its COMMIT, in another unit, must stay as well. */
-static void a_commit_stays_while_a_damaged_segment_holds_parts_of_its_batch(void **state) {
-    sim_box *b = *state;
-    commit_bulk(b, "p", 8);
-    put_text(b->store, "p1", "1", 1);
-    put_text(b->store, "p6", "6", 1);
-    seal(b);
-    char name[SIM_NAME_SIZE];
-    uint64_t offset;
-    sim_box_locate(b, ".seg", random_pool() + 2, BULK_BYTES, name, &offset);
-    assert_true(sim_file_poke(b->disk, SIM_BOX_STORE, name, offset + 1000, 1));
-    cairn_compact_result r;
-    assert_int_equal(compact_with(b, (cairn_compact_options){.full = true}, &r), CAIRN_CORRUPT);
-    for (int way = 0; way < 2; way++) {
-        expect_bulk(b, "p", 0, 1);
-        expect_bulk(b, "p", 3, 6);
-        expect_bulk(b, "p", 7, 8);
-        expect_text(b->store, "p1", "1");
-        expect_text(b->store, "p6", "6");
-        if (way == 0) sim_box_rebuild(b);
-    }
-}
-
-/* Part of a batch that deletes lies in a unit that a snapshot comes to need while it is emptied (a put that failed has
- * noted for it what there is); the COMMIT lies in one that nothing keeps. */
-static void a_commit_stays_while_a_snapshot_keeps_parts_of_its_batch(void **state) {
-    sim_box *b = *state;
-    cairn_batch *batch;
-    b->options.max_bytes = 10 * BULK_BYTES;
-    sim_box_reopen(b);
-    put_text(b->store, "gone", "back again", 10);
-    put_text(b->store, "seen", random_pool(), 1000);
-    assert_int_equal(cairn_batch_new(&batch), CAIRN_OK);
-    assert_int_equal(cairn_batch_delete(batch, "gone", 4), CAIRN_OK);
-    for (unsigned i = 0; i < 8; i++) {
-        char key[16];
-        bulk_key(key, "p", i);
-        assert_int_equal(cairn_batch_put(batch, key, strlen(key), random_pool() + i, BULK_BYTES), CAIRN_OK);
-    }
-    assert_int_equal(cairn_batch_commit(b->store, batch, NULL, NULL), CAIRN_OK);
-    cairn_batch_free(batch);
-    put_text(b->store, "p6", "6", 1);
-    seal(b);
-    cairn_snapshot *s = snapshot_of(b->store);
-    assert_int_equal(cairn_put(b->store, "seen", 4, random_pool(), 12 * BULK_BYTES, NULL, NULL), CAIRN_FULL);
-    compact_all(b);
-    expect_in(s, "seen", random_pool(), 1000);
-    cairn_snapshot_close(s);
-    sim_box_rebuild(b);
-    expect_absent(b->store, "gone");
-    expect_bulk(b, "p", 0, 6);
-    expect_bulk(b, "p", 7, 8);
-}
-
-static void put_all_parts(void *ctx) {
-    sim_box *b = ctx;
-    for (unsigned i = 0; i < 8; i++) {
-        char key[16];
-        bulk_key(key, "p", i);
-        put_text(b->store, key, "meanwhile", 9);
-    }
-}
-
-/* Another thread puts every key of the batch while that is written, so each part is written again; and some of those
- * go, while the first ones, which a reader keeps, and the COMMIT stay. */
-static void parts_that_were_written_again_stay_while_the_first_ones_do(void **state) {
-    sim_box *b = *state;
-    cairn_batch *batch;
-    cairn_reader *reader;
-    uint64_t versions[8];
-    put_text(b->store, "read", "r", 1);
-    assert_int_equal(cairn_batch_new(&batch), CAIRN_OK);
-    for (unsigned i = 0; i < 8; i++) {
-        char key[16];
-        bulk_key(key, "p", i);
-        assert_int_equal(cairn_batch_put(batch, key, strlen(key), random_pool() + i, BULK_BYTES), CAIRN_OK);
-    }
-    assert_int_equal(cairn_batch_put(batch, "file", 4, random_pool(), FILE_BYTES), CAIRN_OK);
-    meanwhile(b->disk, put_all_parts, b);
-    assert_int_equal(cairn_batch_commit(b->store, batch, NULL, NULL), CAIRN_OK);
-    meanwhile(b->disk, NULL, NULL);
-    cairn_batch_free(batch);
-    expect_bulk(b, "p", 0, 8);
-    seal(b);
-    assert_int_equal(cairn_reader_open(b->store, "read", 4, &reader, NULL), CAIRN_OK);
-    delete_bulk(b, "p", 4, 5);
-    for (unsigned i = 0; i < 8; i++) {
-        char key[16];
-        bulk_key(key, "p", i);
-        versions[i] = i == 4 ? 0 : version_of(b->store, key);
-    }
-    compact_all(b);
-    cairn_reader_close(reader);
-    sim_box_rebuild(b);
-    for (unsigned i = 0; i < 8; i++) {
-        char key[16];
-        bulk_key(key, "p", i);
-        if (i != 4) assert_int_equal(version_of(b->store, key), versions[i]);
-    }
-    expect_absent(b->store, "p4");
-    expect_bulk(b, "p", 0, 4);
-    expect_bulk(b, "p", 5, 8);
-}
-
-/* The part of a batch that failed, and that would have been written again because its hash is another key's as well. */
-static void what_is_left_of_a_batch_that_failed_hides_no_other_key(void **state) {
-    sim_box *b = *state;
-    cairn_batch *batch;
-    cairn_compact_result r;
-    cairn_put_options o = {.struct_size = sizeof o, .ttl_ms = 1000000};
-    b->hash_mask = 0;
-    sim_box_close(b);
-    sim_free(b->disk);
-    b->disk = sim_new(2);
-    sim_box_open(b);
-    put_text(b->store, "A", "older", 5);
-    put_text(b->store, "B", "b", 1);
-    put_bulk(b, "a", 0, 4);
-    seal(b);
-    assert_int_equal(cairn_batch_new(&batch), CAIRN_OK);
-    assert_int_equal(cairn_batch_put(batch, "A", 1, random_pool(), BULK_BYTES), CAIRN_OK);
-    put_bulk(b, "b", 0, 3);
-    cairn_batch *first; /* after which the manifest has all features */
-    assert_int_equal(cairn_batch_new(&first), CAIRN_OK);
-    assert_int_equal(cairn_batch_put(first, "first", 5, "f", 1), CAIRN_OK);
-    assert_int_equal(cairn_batch_commit(b->store, first, &o, NULL), CAIRN_OK);
-    cairn_batch_free(first);
-    sim_fault second_write = {.kinds = SIM_WRITE, .nth = 1, .error = -EIO};
-    sim_fault_set(b->disk, &second_write);
-    assert_int_equal(cairn_batch_commit(b->store, batch, &o, NULL), CAIRN_IO);
-    assert_int_equal(sim_fault_hits(b->disk), 1);
-    sim_fault_set(b->disk, NULL);
-    cairn_batch_free(batch);
-    delete_bulk(b, "b", 0, 2);
-    seal(b);
-    delete_text(b->store, "A");
-    put_bulk(b, "c", 0, 4);
-    seal(b);
-    assert_int_equal(compact_with(b, (cairn_compact_options){.min_garbage_ratio = 0.3}, &r), CAIRN_OK);
-    assert_true(r.bytes_freed > BULK_BYTES);
-    sim_box_rebuild(b);
-    expect_absent(b->store, "A");
-    expect_text(b->store, "B", "b");
-    expect_bulk(b, "a", 0, 4);
-    expect_bulk(b, "b", 2, 3);
-}
-
 /* ---- The checkpoint ---- */
 
 typedef struct saved_file {
@@ -608,11 +398,6 @@ int main(void) {
         TEST(a_deletion_goes_with_the_last_older_value),
         TEST(what_expires_between_two_compactions_is_gone_also_in_a_rebuilt_index),
         TEST(an_expiry_of_a_removed_segment_takes_nothing_that_came_later),
-        TEST(a_batch_over_many_segments_survives_whichever_of_them_go),
-        TEST(a_commit_stays_while_a_damaged_segment_holds_parts_of_its_batch),
-        TEST(a_commit_stays_while_a_snapshot_keeps_parts_of_its_batch),
-        TEST(parts_that_were_written_again_stay_while_the_first_ones_do),
-        TEST(what_is_left_of_a_batch_that_failed_hides_no_other_key),
         TEST(an_older_checkpoint_that_is_put_back_is_not_used),
         TEST(a_moved_segment_of_another_size_keeps_no_other_from_being_emptied),
         TEST(a_reader_and_a_view_keep_what_they_see),

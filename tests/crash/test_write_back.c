@@ -138,6 +138,10 @@ static void little_waits_for_the_sync(void **state) {
     assert_int_equal(write_backs_of(state, CAIRN_DURABILITY_DEFAULT, 24), 0);
 }
 
+static void where_each_put_is_synced_nothing_is_left_to_write(void **state) {
+    assert_int_equal(write_backs_of(state, CAIRN_DURABILITY_SYNC, 48), 0);
+}
+
 static void where_nothing_is_synced_nothing_is_written_either(void **state) {
     assert_int_equal(write_backs_of(state, CAIRN_DURABILITY_NONE, 48), 0);
 }
@@ -161,6 +165,7 @@ int main(void) {
         TEST(nothing_depends_on_it),
         REAL_TEST(much_is_written_before_a_sync_is_due),
         REAL_TEST(little_waits_for_the_sync),
+        REAL_TEST(where_each_put_is_synced_nothing_is_left_to_write),
         REAL_TEST(where_nothing_is_synced_nothing_is_written_either),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
