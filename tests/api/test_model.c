@@ -8,7 +8,9 @@
 #include "src/store/store.h"
 #include "tests/support/model_run.h"
 #include "tests/support/os_sim.h"
+#include "tests/support/os_wrap.h"
 #include "tests/support/rung.h"
+#include "tests/support/store_box.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -52,6 +54,12 @@ static void fail_if_found(const setting *s, uint64_t seed, uint64_t operation) {
 
 /* ---- Stores ---- */
 
+/* The store's own threads, and writers that they slow down, wait by a clock that goes on. */
+static void place_system(place *p) {
+    p->os = sim_os(p->disk);
+    if (p->setting->threads) os_override(p->os, &(os){.monotonic_ns = os_posix()->monotonic_ns});
+}
+
 static void place_make(place *p, const setting *s, uint64_t seed) {
     *p = (place){.setting = s, .path = "s", .rng = seed};
     p->options = (cairn_options){.struct_size = sizeof p->options,
@@ -63,10 +71,10 @@ static void place_make(place *p, const setting *s, uint64_t seed) {
         const char *base = getenv("TMPDIR");
         (void)snprintf(p->path, sizeof p->path, "%.40s/cairn_model.XXXXXX", base != NULL ? base : "/tmp");
         assert_non_null(mkdtemp(p->path));
-        p->os = os_posix();
+        p->os = os_without_syncs(); /* no power cut is part of this */
     } else {
         p->disk = sim_new(seed);
-        p->os = sim_os(p->disk);
+        place_system(p);
     }
 }
 
@@ -168,7 +176,7 @@ static bool crash_and_reopen(place *p, model_run *r) {
     sim_disk *dead = p->disk;
     bool killed = random_one_in(&r->rng, 2);
     p->disk = killed ? sim_kill(dead) : sim_crash(dead, random_next(&r->rng));
-    p->os = sim_os(p->disk);
+    place_system(p);
     place_run(p, r);
     (void)cairn_close(r->store); /* of the dead machine */
     sim_free(dead);
