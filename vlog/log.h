@@ -53,11 +53,11 @@ void vlog_close(vlog *log); /* frees; syncs nothing */
 /* ---- Recovery ---- */
 
 typedef struct vlog_event {
-    uint8_t type, flags; /* PUT, DELETE or STREAM */
-    key_hash hash;
-    uint64_t place, version;
+    uint64_t hash; /* of the key: the half that the index keeps */
+    uint64_t place;
     location where;
     uint64_t expires_at_ms; /* 0: never */
+    uint8_t type, flags;    /* PUT, DELETE or STREAM */
 } vlog_event;
 /* The event is borrowed. NULL: that was the last one, and what `apply` has put off is done now. */
 typedef int (*vlog_apply)(void *ctx, const vlog_event *event, cairn_error *error);

@@ -12,13 +12,12 @@
 
 /* A record as a footer or its header tells it. */
 static vlog_event event_of(const segment *s, const footer_entry *e) {
-    return (vlog_event){.type = e->type,
-                        .flags = e->flags,
-                        .hash = e->hash,
+    return (vlog_event){.hash = e->hash.index,
                         .place = e->place,
-                        .version = e->version,
                         .where = segment_location(s, e->offset, e->units, vlog_kind_of(e->type, e->flags)),
-                        .expires_at_ms = e->expires_at_ms};
+                        .expires_at_ms = e->expires_at_ms,
+                        .type = e->type,
+                        .flags = e->flags};
 }
 
 /* Building the index from segments of which some are gone: then parts of batches are, that were moved or dead. */

@@ -1,48 +1,67 @@
-/* Recovery: the newest checkpoint, then the log behind it. One thread; the store is not yet anybody's.
+/* Recovery: the newest checkpoint, then the log behind it. The store is not yet anybody's; what is replayed may be
+ * applied by a thread of the queue, while the opener reads on.
  *
  * A record without COLLIDES supersedes every entry with its hash, because when it was written no other live key had
  * that hash; one with it supersedes only the entry whose record has the same key. vlog/FORMAT.md says why that is
  * enough.
  */
+#include "src/base/array.h"
 #include "src/base/check.h"
 #include "src/base/status.h"
+#include "src/store/replay_queue.h"
 #include "src/store/store.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define QUEUE_EVENTS 32u
 #define SPARE_EIGHTHS 2u /* of a shard of the index that was made too large */
+
+typedef struct replaying {
+    cairn *store;
+    replay_queue *queue;
+    replayed_record *expired; /* the applying thread's: superseded, and perhaps another key's */
+    size_t expired_count, expired_capacity;
+} replaying;
+
+static int note_expired(replaying *r, uint64_t place, location where, cairn_error *error) {
+    replayed_record *grown = array_with_room(r->expired, &r->expired_capacity, r->expired_count, sizeof *grown, 64);
+    if (grown == NULL) return status_set(error, CAIRN_NO_MEMORY, "no memory to replay the log");
+    r->expired = grown;
+    r->expired[r->expired_count++] = (replayed_record){place, where};
+    return CAIRN_OK;
+}
 
 static int match_other(void *ctx, location candidate) { return candidate != *(const location *)ctx; }
 
 static int insert(cairn *store, const vlog_event *e, cairn_error *error) {
-    if (hash_index_reserve(store->index, e->hash.index) != CAIRN_OK) {
+    if (hash_index_reserve(store->index, e->hash) != CAIRN_OK) {
         return status_set(error, CAIRN_NO_MEMORY, "no memory for the index");
     }
-    hash_index_insert(store->index, e->hash.index, e->where);
+    hash_index_insert(store->index, e->hash, e->where);
     return CAIRN_OK;
 }
 
 /* Supersedes all entries with the hash. */
-static int apply_alone(cairn *store, const vlog_event *e, cairn_error *error) {
+static int apply_alone(replaying *r, const vlog_event *e, cairn_error *error) {
+    cairn *store = r->store;
     location other, keep = e->type == RECORD_DELETE ? LOCATION_NONE : e->where;
     bool there = false;
     int rc;
-    while ((rc = hash_index_find(store->index, e->hash.index, match_other, &keep, &other)) == 1) {
-        if (keep != LOCATION_NONE && !there && hash_index_count(store->index, e->hash.index) == 1) {
-            hash_index_replace(store->index, e->hash.index, other, keep);
+    if (keep != LOCATION_NONE && hash_index_count(store->index, e->hash) == 0) return insert(store, e, error);
+    while ((rc = hash_index_find(store->index, e->hash, match_other, &keep, &other)) == 1) {
+        if (keep != LOCATION_NONE && !there && hash_index_count(store->index, e->hash) == 1) {
+            hash_index_replace(store->index, e->hash, other, keep);
             there = true;
         } else {
-            hash_index_remove(store->index, e->hash.index, other);
+            hash_index_remove(store->index, e->hash, other);
         }
         if (!location_expires(other)) continue;
         /* Perhaps another key, which had expired: that left no record of its own. */
-        int noted = store_ordered_replayed(store, e->place, other, error);
+        int noted = note_expired(r, e->place, other, error);
         if (noted != CAIRN_OK) return noted;
     }
     if (rc < 0) return status_set(error, rc, "no memory to replay the log");
-    if (keep == LOCATION_NONE || there || hash_index_count(store->index, e->hash.index) > 0) return CAIRN_OK;
+    if (keep == LOCATION_NONE || there || hash_index_count(store->index, e->hash) > 0) return CAIRN_OK;
     return insert(store, e, error);
 }
 
@@ -52,16 +71,16 @@ static int apply_colliding(cairn *store, const vlog_event *e, cairn_error *error
     store_found found;
     int rc = vlog_head_read(store->log, e->where, STORE_HEAD_BYTES, &head, error);
     if (rc == CAIRN_OK) {
-        rc = store_find(store, e->hash, vlog_head_key(&head), head.header.key_size, &found, error);
+        rc = store_find(store, (key_hash){.index = e->hash}, vlog_head_key(&head), head.header.key_size, &found, error);
         if (rc == CAIRN_CORRUPT) rc = CAIRN_OK; /* As when it was written: it stands beside the damaged one. */
         location from = found.where;
         store_found_release(&found);
         if (rc == CAIRN_OK && e->type == RECORD_DELETE) {
-            if (from != LOCATION_NONE) hash_index_remove(store->index, e->hash.index, from);
+            if (from != LOCATION_NONE) hash_index_remove(store->index, e->hash, from);
         } else if (rc == CAIRN_OK && from == LOCATION_NONE) {
             rc = insert(store, e, error);
         } else if (rc == CAIRN_OK) {
-            hash_index_replace(store->index, e->hash.index, from, e->where);
+            hash_index_replace(store->index, e->hash, from, e->where);
         }
     }
     vlog_head_release(&head);
@@ -71,55 +90,50 @@ static int apply_colliding(cairn *store, const vlog_event *e, cairn_error *error
 /* Before the event is applied; whether it still counts in the end is asked when it is due. */
 static int note_expiry(cairn *store, const vlog_event *e, cairn_error *error) {
     if (e->expires_at_ms == 0) return CAIRN_OK;
-    if (expiry_reserve(store->expiries, e->hash.index, 1) != CAIRN_OK) {
+    if (expiry_reserve(store->expiries, e->hash, 1) != CAIRN_OK) {
         return status_set(error, CAIRN_NO_MEMORY, "no memory for a time to live");
     }
-    expiry_add(store->expiries, &(expiry_entry){e->expires_at_ms, e->hash.index, e->where});
+    expiry_add(store->expiries, &(expiry_entry){e->expires_at_ms, e->hash, e->where});
     return CAIRN_OK;
 }
 
-/* Inside the epoch. */
-static int apply(cairn *store, const vlog_event *e, cairn_error *error) {
-    int rc = note_expiry(store, e, error);
+static int apply(void *ctx, const vlog_event *e, cairn_error *error) {
+    replaying *r = ctx;
+    int rc = note_expiry(r->store, e, error);
     if (rc != CAIRN_OK) return rc;
-    hash_index_lock(store->index, e->hash.index);
-    rc = (e->flags & RECORD_COLLIDES) != 0 ? apply_colliding(store, e, error) : apply_alone(store, e, error);
-    hash_index_unlock(store->index, e->hash.index);
-    return rc == CAIRN_OK ? store_ordered_replayed(store, e->place, e->where, error) : rc;
+    return (e->flags & RECORD_COLLIDES) != 0 ? apply_colliding(r->store, e, error) : apply_alone(r, e, error);
 }
 
-/* Events on their way, a ring: while they wait for their turn, what the index looks at for them comes nearer to the
- * processor. */
-typedef struct replay_queue {
-    cairn *store;
-    vlog_event events[QUEUE_EVENTS];
-    uint64_t put, taken;
-} replay_queue;
-
-static int take(replay_queue *q, cairn_error *error) {
-    return apply(q->store, &q->events[q->taken++ % QUEUE_EVENTS], error);
-}
-
-static int take_all(replay_queue *q, cairn_error *error) {
-    int rc = CAIRN_OK;
-    while (rc == CAIRN_OK && q->taken < q->put) {
-        rc = take(q, error);
+static int finish(replaying *r, cairn_error *error) {
+    int rc = replay_queue_finish(r->queue, error);
+    for (size_t i = 0; rc == CAIRN_OK && i < r->expired_count; i++) {
+        rc = store_ordered_replayed(r->store, r->expired[i].place, r->expired[i].where, error);
     }
-    return rc;
-}
-
-static int put_off(replay_queue *q, const vlog_event *e, cairn_error *error) {
-    int rc = q->put - q->taken == QUEUE_EVENTS ? take(q, error) : CAIRN_OK;
-    hash_index_prefetch(q->store->index, e->hash.index);
-    q->events[q->put++ % QUEUE_EVENTS] = *e;
     return rc;
 }
 
 static int on_event(void *ctx, const vlog_event *e, cairn_error *error) {
-    replay_queue *q = ctx;
-    epoch_guard guard = epoch_enter(q->store->readers);
-    int rc = e == NULL ? take_all(q, error) : put_off(q, e, error);
-    epoch_exit(q->store->readers, guard);
+    replaying *r = ctx;
+    if (e == NULL) return finish(r, error);
+    /* Now, and not when it is applied: the keys are read later, and should be in the order of the log. */
+    int rc = store_ordered_replayed(r->store, e->place, e->where, error);
+    return rc == CAIRN_OK ? replay_queue_add(r->queue, e, error) : rc;
+}
+
+static int replay_log(cairn *store, const vlog_start *start, uint64_t records, vlog_recovered *result,
+                      cairn_error *error) {
+    replaying r = {.store = store};
+    replay_queue_options options = {.index = store->index,
+                                    .readers = store->readers,
+                                    .records = records,
+                                    .no_thread = store->options.no_background,
+                                    .apply = apply,
+                                    .ctx = &r};
+    int rc = replay_queue_new(&r.queue, &options);
+    if (rc != CAIRN_OK) return status_set(error, rc, "no memory to replay the log");
+    rc = vlog_recover(store->log, start, on_event, &r, result, error);
+    replay_queue_free(r.queue);
+    free(r.expired);
     return rc;
 }
 
@@ -184,11 +198,10 @@ static int load_checkpoint(cairn *store, loaded *l, cairn_error *error) {
 static int replay(cairn *store, const loaded *l, cairn_error *error) {
     vlog_start start = {0};
     vlog_recovered result;
-    replay_queue queue = {.store = store};
+    uint64_t records = l->there ? hash_index_entries(store->index) : vlog_listed_records(store->log);
     if (l->there) start = (vlog_start){.place = l->info.start_place, .durable = l->info.end_place};
-    /* Of what compaction lets stand, no more is dead; what no compaction was let near is given back behind it. */
-    if (!l->there) hash_index_expect(store->index, vlog_listed_records(store->log) / 4 * 3);
-    int rc = vlog_recover(store->log, &start, on_event, &queue, &result, error);
+    if (!l->there) hash_index_expect(store->index, records); /* what the dead ones leave is given back below */
+    int rc = replay_log(store, &start, records, &result, error);
     if (rc != CAIRN_OK) return rc;
     store_say(store, CAIRN_LOG_INFO, "replayed %llu records, %llu bytes of log", (unsigned long long)result.records,
               (unsigned long long)result.bytes);

@@ -1,8 +1,9 @@
 /* The index that an opening builds from the log alone: made as large as the log's records let expect, it holds what it
- * should, and no more memory than one that has grown. */
+ * should, and no more memory than one that has grown; whether a thread of its own applies them or the opener. */
 #include "index/hash_index.h"
 #include "src/store/store.h"
 #include "tests/support/bulk.h"
+#include "tests/support/store_box.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -65,6 +66,39 @@ static void what_was_expected_of_records_that_are_dead_is_given_back(void **stat
     expect_round(b, FEW, ROUNDS - 1);
 }
 
+/* Three of four keys are written twice, one of four is deleted: enough records for several batches. */
+static void by_a_thread_of_its_own_it_holds_the_last_of_each_key(void **state) {
+    box *b = *state;
+    char key[16];
+    for (unsigned i = 0; i < 2 * KEYS; i++) {
+        unsigned k = i % KEYS;
+        int size = snprintf(key, sizeof key, "k%u", k);
+        int rc = i < KEYS || k % 4 != 0 ? cairn_put(b->store, key, (size_t)size, &i, sizeof i, NULL, NULL)
+                                        : cairn_delete(b->store, key, (size_t)size, NULL, NULL);
+        assert_int_equal(rc, CAIRN_OK);
+    }
+    box_close(b);
+    real_file_remove(b->path, "CHECKPOINT");
+    real_file_remove(b->path, "CHECKPOINT.DATA");
+    b->options.no_background = false;
+    box_open(b);
+    for (unsigned k = 0; k < KEYS; k++) {
+        unsigned seen = 0;
+        size_t got = 0;
+        int size = snprintf(key, sizeof key, "k%u", k);
+        int rc = cairn_get_into(b->store, key, (size_t)size, &seen, sizeof seen, &got, NULL);
+        assert_int_equal(rc, k % 4 != 0 ? CAIRN_OK : CAIRN_NOT_FOUND);
+        if (k % 4 != 0) assert_int_equal(seen, KEYS + k);
+    }
+    assert_int_equal(hash_index_entries(b->store->index), KEYS / 4 * 3);
+}
+
+static int setup_box(void **state) {
+    if (box_setup(state) != 0) return -1;
+    box_quiet(*state);
+    return 0;
+}
+
 static int setup(void **state) {
     if (sim_box_setup(state) != 0) return -1;
     sim_box *b = *state;
@@ -79,6 +113,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(of_many_keys_it_takes_no_more_than_one_that_has_grown),
         TEST(what_was_expected_of_records_that_are_dead_is_given_back),
+        cmocka_unit_test_setup_teardown(by_a_thread_of_its_own_it_holds_the_last_of_each_key, setup_box, box_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

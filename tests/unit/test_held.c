@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 static int add(held_parts *held, uint64_t batch, uint64_t place, uint64_t replaces) {
-    return held_add(held, batch, replaces, &(vlog_event){.type = RECORD_PUT, .place = place, .version = place * 10});
+    return held_add(held, batch, replaces, &(vlog_event){.type = RECORD_PUT, .place = place, .hash = place * 10});
 }
 
 static void expect_taken(held_parts *held, uint64_t batch, const uint64_t *places, size_t count) {
@@ -19,7 +19,7 @@ static void expect_taken(held_parts *held, uint64_t batch, const uint64_t *place
     assert_int_equal(taken.count, count);
     for (size_t i = 0; i < count; i++) {
         assert_int_equal(taken.parts[i].place, places[i]);
-        assert_int_equal(taken.parts[i].version, places[i] * 10);
+        assert_int_equal(taken.parts[i].hash, places[i] * 10);
     }
     free(taken.parts);
 }
