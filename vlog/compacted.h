@@ -35,9 +35,11 @@ bool vlog_is_held(const segment *s);
 void vlog_note_scattered(segment *s, uint64_t bytes); /* dead, in runs too short for holes */
 /* Looks whether its file has another link: then it is immutable, and must not be punched. CAIRN_OK or CAIRN_IO. */
 int vlog_note_shared(vlog *log, segment *s, bool *shared, cairn_error *error);
-void vlog_forbid_holes(segment *s);            /* its footer is damaged */
-void vlog_spoil(segment *s);                   /* compaction leaves it alone from now on, in this handle */
-uint64_t vlog_segment_target(const vlog *log); /* how large a segment is meant to get now */
+void vlog_forbid_holes(segment *s); /* its footer is damaged */
+void vlog_spoil(segment *s);        /* compaction leaves it alone from now on, in this handle */
+/* How large a segment is meant to get now, where what lives in it is copied: the measure of compaction. What is
+ * appended may go on longer. */
+uint64_t vlog_segment_target(const vlog *log);
 
 /* ---- Reading for a copy ---- */
 

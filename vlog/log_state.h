@@ -15,6 +15,7 @@
 #define VERSION_CHUNK ((uint64_t)1 << 24)
 #define FILE_ID_CHUNK ((uint64_t)64) /* likewise for file ids */
 #define SEGMENT_BYTES_FIRST ((uint64_t)4 << 20)
+#define SEGMENT_BYTES_LARGE ((uint64_t)16 << 20) /* the least where nearly all is given back by holes */
 #define SEGMENTS_OF_A_STORE 16u /* once segments are larger than the first, and smaller than segment_bytes */
 #define SEGMENT_RUN_BYTES ((uint64_t)256 << 20) /* least run of addresses, where segment_bytes allows it */
 #define IO_PIECE_BYTES ((size_t)256 << 10)      /* read, verified and copied while it is in the L2 cache */
@@ -57,6 +58,7 @@ struct vlog {
     _Atomic uint64_t record_bytes;             /* of all segments */
     _Atomic uint64_t footer_bytes;             /* likewise */
     _Atomic uint64_t output_bytes;             /* of the compacted segment that is being written */
+    atomic_bool no_holes;                      /* the file system cannot punch any */
     atomic_bool backing_up;                    /* a backup is under way; one at a time */
     _Atomic uint64_t backup_pinned; /* dead bytes of what it holds: about, as some die while it takes hold or lets go */
     _Atomic uint64_t live_bytes, live_large_bytes; /* sums of what the index names; see vlog_live_add */

@@ -292,6 +292,9 @@ bool vlog_punch_is_possible(vlog *log, segment *s) {
     return possible;
 }
 
+bool vlog_has_holes(const vlog *log) { return !atomic_load(&log->no_holes); }
+void vlog_give_up_holes(vlog *log) { atomic_store(&log->no_holes, true); }
+
 /* What this handle has punched before is a hole. What an earlier one has, a power cut may have undone. */
 static int punch_all(const vlog_punch *p, os_file *file, cairn_error *error) {
     int rc = CAIRN_OK;

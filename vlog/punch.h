@@ -25,6 +25,9 @@ int vlog_punch_plan(vlog_punch **out, vlog *log, segment *s, vlog_dead dead, voi
 segment *vlog_punch_segment(const vlog_punch *p);
 /* The file system can punch holes into such a file. */
 bool vlog_punch_is_possible(vlog *log, segment *s);
+/* What was found out of it: true at first. Any thread. */
+bool vlog_has_holes(const vlog *log);
+void vlog_give_up_holes(vlog *log);
 int vlog_punch_write(vlog_punch *p, cairn_error *error);
 int vlog_punch_sync(vlog_punch *p, cairn_error *error); /* a failure fails the log */
 int vlog_punch_publish(vlog *log, vlog_punch *const *punches, size_t count, uint64_t reclaim_epoch, cairn_error *error);

@@ -4,6 +4,7 @@
 
 #include "src/base/check.h"
 #include "src/base/status.h"
+#include "vlog/punch.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -139,7 +140,7 @@ static int empty_in_parts(compaction *c, const victims *v, size_t at, cairn_erro
     do {
         uint64_t room = room_for_copies(c), footer = v->list[at].footer_bytes; /* it gets another one */
         room -= min_u64(room, footer);
-        if (gained == 0 || room < PART_BYTES_MIN || atomic_load(&c->store->no_holes)) rc = no_room(error);
+        if (gained == 0 || room < PART_BYTES_MIN || !vlog_has_holes(c->store->log)) rc = no_room(error);
         c->copy_max = room - room / 8; /* the rest for what records and entries take besides */
         if (rc == CAIRN_OK) rc = compaction_empty(c, v, at, 1, error);
         if (rc == CAIRN_OK && c->stopped_short) rc = holes_punch_moved(c, &v->list[at], 1, &gained, error);

@@ -31,7 +31,7 @@ bool space_is_for_holes(const cairn *store, const vlog_space *s) {
     uint64_t all = s->bytes + s->freed, records = s->footer_bytes / ENTRY_BYTES + 1;
     bool large = s->punched || all / records >= LARGE_BYTES; /* a second footer tells nothing of the number */
     if (s->scattered > s->bytes / SCATTERED_SHARE) return false;
-    return !atomic_load(&store->no_holes) && !s->no_holes && !s->shared && large && s->live >= all / LIVE_SHARE;
+    return vlog_has_holes(store->log) && !s->no_holes && !s->shared && large && s->live >= all / LIVE_SHARE;
 }
 
 /* What expired may still be wanted as a tombstone; and what stands for another part of its batch must go on doing so.
@@ -156,7 +156,7 @@ static int finish(holes *h, int rc, uint64_t *gained, cairn_error *error) {
     cairn *store = h->store;
     *gained = 0;
     if (rc == CAIRN_OK && h->count > 0 && !vlog_punch_is_possible(store->log, vlog_punch_segment(h->list[0]))) {
-        atomic_store(&store->no_holes, true);
+        vlog_give_up_holes(store->log);
     } else if (rc == CAIRN_OK && h->count > 0) {
         rc = carry_out(h, error);
         if (rc == CAIRN_OK && h->count > 0) *gained = h->gain;

@@ -3,6 +3,7 @@
 #include "src/base/status.h"
 #include "src/store/compact.h"
 #include "vlog/entries.h"
+#include "vlog/punch.h"
 
 #include <stdlib.h>
 
@@ -35,7 +36,7 @@ static uint64_t dead_bytes(const cairn *store) {
 /* Of what is live: what needs no copy to be given back. */
 static double large_share(const cairn *store, uint64_t live) {
     uint64_t large = vlog_live_large_bytes(store->log) + atomic_load(&store->stream_bytes);
-    if (atomic_load(&store->no_holes) || live == 0) return 0;
+    if (!vlog_has_holes(store->log) || live == 0) return 0;
     return (double)min_u64(large, live) / (double)live;
 }
 

@@ -123,7 +123,6 @@ struct cairn {
 
     os_mutex compact_lock;
     struct drained *drained;          /* compact_lock: units whose segments wait to be removed */
-    atomic_bool no_holes;             /* the file system cannot punch any */
     uint64_t in_vain_ns;              /* compact_lock: when the last look that counts in ... */
     atomic_uint in_vain;              /* ... was: looks of the store's own thread in a row that gained nothing, ... */
     _Atomic uint64_t vain_garbage;    /* ... and what there was then: something holds it, so no writer waits for it */

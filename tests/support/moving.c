@@ -1,6 +1,7 @@
 #include "tests/support/moving.h"
 
 #include "src/store/store.h"
+#include "vlog/punch.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,7 +9,7 @@
 #include <cmocka.h>
 
 int compact_with(sim_box *b, cairn_compact_options o, cairn_compact_result *result) {
-    atomic_store(&b->store->no_holes, true);
+    vlog_give_up_holes(b->store->log);
     o.struct_size = sizeof o;
     *result = (cairn_compact_result){.struct_size = sizeof *result};
     return cairn_compact(b->store, &o, result, NULL);
@@ -18,7 +19,7 @@ cairn_compact_result compact_all(sim_box *b) {
     cairn_compact_options o = {.struct_size = sizeof o, .full = true};
     cairn_compact_result result = {.struct_size = sizeof result};
     cairn_error error = {0};
-    atomic_store(&b->store->no_holes, true);
+    vlog_give_up_holes(b->store->log);
     int rc = cairn_compact(b->store, &o, &result, &error);
     if (rc != CAIRN_OK) fail_msg("cairn_compact: %d, %s", rc, error.message);
     return result;
