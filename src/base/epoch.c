@@ -7,7 +7,10 @@
  *     left.
  *  3. The scan reads entered[] with an atomic add of 0. So a reader whose own add comes after it reads what the scan
  *     wrote and thereby sees all that the scanning thread saw: that the objects are unreachable.
- *  4. An object is freed only after one whole scan of each parity, both begun after its hand-over. By 2 and 3 each
+ *  4. A scan passes by the slots that no thread has got yet. How many there are it learns with an atomic add of 0 too,
+ *     and a thread gets its slot with an add: one that is not counted comes after it, and sees what the scanning thread
+ *     saw, as in 3.
+ *  5. An object is freed only after one whole scan of each parity, both begun after its hand-over. By 2 to 4 each
  *     reader has then left, or came too late to find it.
  *
  * The flip of the parity between the two scans is only for progress: the parity that is scanned gets no new readers
@@ -75,14 +78,20 @@ void epoch_free(epoch *e) {
     free(e);
 }
 
+static _Atomic uint64_t threads; /* of the process that have got a slot, in every epoch the same one */
+
 /* Threads take the slots in turn, so that few of them share one. */
 static unsigned slot_of_thread(void) {
-    static _Atomic unsigned next_slot;
     static _Thread_local unsigned slot_plus_one;
     if (slot_plus_one == 0) {
-        slot_plus_one = 1 + atomic_fetch_add_explicit(&next_slot, 1, memory_order_relaxed) % SLOT_COUNT;
+        slot_plus_one = 1 + (unsigned)(atomic_fetch_add_explicit(&threads, 1, memory_order_acq_rel) % SLOT_COUNT);
     }
     return slot_plus_one - 1;
+}
+
+static unsigned slots_taken(void) {
+    uint64_t count = atomic_fetch_add_explicit(&threads, 0, memory_order_acq_rel);
+    return (unsigned)min_u64(count, SLOT_COUNT);
 }
 
 epoch_guard epoch_enter(epoch *e) {
@@ -98,10 +107,11 @@ void epoch_exit(epoch *e, epoch_guard guard) {
 
 static int all_have_left(epoch *e, unsigned parity) {
     uint64_t left = 0, entered = 0;
-    for (unsigned i = 0; i < SLOT_COUNT; i++) {
+    unsigned slots = slots_taken();
+    for (unsigned i = 0; i < slots; i++) {
         left += atomic_load_explicit(&e->slots[i].left[parity], memory_order_acquire);
     }
-    for (unsigned i = 0; i < SLOT_COUNT; i++) {
+    for (unsigned i = 0; i < slots; i++) {
         entered += atomic_fetch_add_explicit(&e->slots[i].entered[parity], 0, memory_order_acq_rel);
     }
     return left == entered;
