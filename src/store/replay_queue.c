@@ -183,6 +183,7 @@ void replay_queue_free(replay_queue *q) {
 
 int replay_queue_add(replay_queue *q, const vlog_event *e, cairn_error *error) {
     batch *b = q->filling;
+    CHECK(b->count < q->capacity);
     b->events[b->count++] = *e;
     b->of_shard[shard_of(e)]++;
     return b->count == q->capacity ? pass_on(q, error) : CAIRN_OK;

@@ -32,7 +32,8 @@ typedef struct replay_queue replay_queue;
 int replay_queue_new(replay_queue **out, const replay_queue_options *options); /* CAIRN_OK or CAIRN_NO_MEMORY */
 void replay_queue_free(replay_queue *q); /* NULL is fine; what waits is not applied */
 
-/* Applied by the end of replay_queue_finish. A code that is returned may be that of a record before. */
+/* Applied by the end of replay_queue_finish. A code that is returned may be that of a record before; after it only
+ * replay_queue_free may come. */
 int replay_queue_add(replay_queue *q, const vlog_event *e, cairn_error *error);
 int replay_queue_finish(replay_queue *q, cairn_error *error); /* everything that was added is applied */
 
