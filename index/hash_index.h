@@ -5,8 +5,8 @@
  *
  * Shape: HASH_INDEX_SHARDS shards by the hash's top bits. A shard is one array of buckets of 8 slots; an entry lies in
  * one of two buckets (two choices, breadth-first displacement) or in the shard's stash. A shard whose load passes 0.90
- * grows to x1.25 (while it is small, to x2) by itself, so that a pause is the copy of one shard; it shrinks only when it
- * is asked to.
+ * grows to x1.25 (while it is small, to x2) by itself, so that a pause is the copy of one shard; it shrinks only when
+ * it is asked to.
  *
  * Concurrency:
  *  - Each shard has one mutex, its stripe, which the caller holds (hash_index_lock) around a whole put: look-up, append
