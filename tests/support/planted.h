@@ -9,5 +9,8 @@ void planted_sweep(const os *plant, uint64_t first_seed, uint64_t histories, fin
 
 /* Fails the test when nothing was found; prints the first line of what was. */
 void planted_expect_found(const finding *f);
+/* Skips the test where it is sanitized: sanitizers have nothing to look for with bugs that the tests without do not
+ * show them. */
+void planted_skip_sanitized(void);
 
 #endif

@@ -246,6 +246,17 @@ static int stop_at_third(void *ctx, uint64_t hash, location where) {
     return ++*(int *)ctx == 3 ? 77 : 0;
 }
 
+/* Beside it the heads of arrays: an index of few keys is mostly these. */
+static void it_takes_36_bytes_an_entry_while_it_is_small_and_23_from_then_on(void **state) {
+    fixture *f = *state;
+    const uint64_t empty = hash_index_bytes(f->index), heads = (uint64_t)HASH_INDEX_SHARDS * 192, small = 240000;
+    for (uint64_t n = 1; n <= 1000000; n++) {
+        insert(f->index, mix(n), n);
+        if (n % 10000 != 0 || (n > small && n < 2 * small)) continue;
+        assert_true(hash_index_bytes(f->index) - empty <= n * (n <= small ? 36 : 23) + heads);
+    }
+}
+
 static void a_walk_ends_when_the_visitor_says_so(void **state) {
     fixture *f = *state;
     for (location l = 1; l <= 10; l++)
@@ -545,6 +556,7 @@ int main(void) {
         TEST(they_agree_with_eight_bits_of_hash),
         TEST(they_agree_with_two_bits_of_hash),
         TEST(growth_loses_nothing_over_a_million_entries),
+        TEST(it_takes_36_bytes_an_entry_while_it_is_small_and_23_from_then_on),
         TEST(a_walk_ends_when_the_visitor_says_so),
         TEST(room_for_many_takes_any_hashes),
         TEST(room_for_more_than_memory_is_refused_and_changes_nothing),
