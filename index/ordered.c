@@ -35,6 +35,9 @@ int ordered_open(ordered **out, os_dir *dir, const ordered_options *options, cai
     }
     if (!options->read_only) ordered_env_settle(&o->env);
     o->read_only = options->read_only;
+    o->pages = (page_source){.file = o->env.file, .page_bytes = o->env.page_bytes};
+    o->pages.sums = page_sums_load(dir, options->store_id, &o->env.found.head);
+    o->sums_fit = o->pages.sums != NULL;
     os_mutex_init(&o->writing);
     os_mutex_init(&o->gate);
     os_mutex_init(&o->checking);
@@ -49,8 +52,9 @@ fail:
 
 void ordered_close(ordered *o) {
     if (o == NULL) return;
-    CHECK(o->inside == 0);
+    CHECK(o->inside == 0 && o->by_page == 0);
     ordered_env_close(&o->env);
+    free(o->pages.sums);
     os_cond_destroy(&o->gate_open);
     os_mutex_destroy(&o->gate);
     os_mutex_destroy(&o->checking);
@@ -67,7 +71,10 @@ int ordered_check(ordered *o, cairn_error *error) {
     if (!atomic_load(&o->sound)) {
         why = o->damage;
         if (why.code == CAIRN_OK) (void)ordered_check_all(o->env.file, &o->meta, &why);
-        if (why.code == CAIRN_CORRUPT) o->damage = why;
+        if (why.code == CAIRN_CORRUPT) {
+            o->damage = why;
+            ordered_distrust(o);
+        }
         atomic_store(&o->sound, why.code == CAIRN_OK);
     }
     os_mutex_unlock(&o->checking);
@@ -77,9 +84,39 @@ int ordered_check(ordered *o, cairn_error *error) {
 
 /* ---- The gate ---- */
 
-int ordered_enter(ordered *o, cairn_error *error) {
-    int code = ordered_check(o, error);
-    if (code != CAIRN_OK) return code;
+/* A page that is waited for by itself, wherever it lies, costs some 20 to 60 times what it costs the check of the whole
+ * file, which should be made when walks have cost about as much. */
+#define PAGES_A_LEAF 64u
+
+static bool enter_by_page(ordered *o) {
+    os_mutex_lock(&o->gate);
+    bool may = o->pages.sums != NULL && !o->distrusted && !atomic_load(&o->sound) &&
+               atomic_load(&o->pages.cost) / PAGE_COST_AWAITED < o->pages.sums->count / PAGES_A_LEAF;
+    o->by_page += may;
+    os_mutex_unlock(&o->gate);
+    return may;
+}
+
+/* Before the first commit: the pages that they read may be written by the second one. */
+static void end_walks_by_page(ordered *o) {
+    os_mutex_lock(&o->gate);
+    while (o->by_page > 0)
+        os_cond_wait(&o->gate_open, &o->gate);
+    free(o->pages.sums);
+    o->pages.sums = NULL;
+    os_mutex_unlock(&o->gate);
+}
+
+void ordered_distrust(ordered *o) {
+    os_mutex_lock(&o->gate);
+    o->distrusted = true;
+    os_mutex_unlock(&o->gate);
+}
+
+int ordered_enter(ordered *o, bool *by_page, cairn_error *error) {
+    *by_page = !atomic_load(&o->sound) && enter_by_page(o);
+    int code = *by_page ? CAIRN_OK : ordered_check(o, error);
+    if (code != CAIRN_OK || *by_page) return code;
     os_mutex_lock(&o->gate);
     while (o->growing || o->inside == ORDERED_READERS_MAX)
         os_cond_wait(&o->gate_open, &o->gate);
@@ -89,9 +126,13 @@ int ordered_enter(ordered *o, cairn_error *error) {
     return lost ? status_set(error, CAIRN_FAILED, "the ordered index could not be mapped again") : CAIRN_OK;
 }
 
-void ordered_leave(ordered *o) {
+void ordered_leave(ordered *o, bool by_page) {
     os_mutex_lock(&o->gate);
-    o->inside--;
+    if (by_page) {
+        o->by_page--;
+    } else {
+        o->inside--;
+    }
     os_cond_broadcast(&o->gate_open);
     os_mutex_unlock(&o->gate);
 }
@@ -124,6 +165,14 @@ uint64_t ordered_bytes(ordered *o) {
     return os_file_info_get(o->env.file, &info) == 0 ? info.size : 0;
 }
 
+void ordered_leave_sums(ordered *o, os_dir *dir) {
+    os_mutex_lock(&o->writing);
+    bool due = atomic_load(&o->sound) && !o->failed && !o->sums_fit && !o->read_only;
+    if (due) page_sums_store(dir, o->env.file, o->meta.store_id);
+    o->sums_fit |= due;
+    os_mutex_unlock(&o->writing);
+}
+
 int ordered_verify(ordered *o, cairn_error *error) {
     os_mutex_lock(&o->writing);
     int code = ordered_check_all(o->env.file, &o->meta, error);
@@ -136,6 +185,7 @@ int ordered_verify(ordered *o, cairn_error *error) {
 static bool may_be_tried_again(int rc) { return rc == ENOSPC || rc == EDQUOT || rc == ENOMEM; }
 
 static int absorb_commit(ordered *o, const ordered_change *changes, size_t count, uint64_t place, cairn_error *error) {
+    o->sums_fit = false;
     for (;;) {
         ordered_meta meta = o->meta;
         meta.place = place;
@@ -163,6 +213,7 @@ int ordered_absorb(ordered *o, const ordered_change *changes, size_t count, uint
     os_mutex_lock(&o->writing);
     int code = o->failed ? status_set(error, CAIRN_FAILED, "an earlier commit of the ordered index failed")
                          : ordered_check(o, error);
+    if (code == CAIRN_OK) end_walks_by_page(o);
     for (size_t done = 0; code == CAIRN_OK && (done < count || place != o->meta.place);) {
         size_t next = done + tree_commit_count(changes + done, count - done);
         code = absorb_commit(o, changes + done, next - done, next == count ? place : o->meta.place, error);

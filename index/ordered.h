@@ -8,8 +8,10 @@
  *     the place may be in it as well, when a large batch was cut off; absorbing is idempotent, so that absorbing from
  *     the place on makes it right.
  *  3. ORDERED.NEW, an index being built, counts for nothing. It is renamed to ORDERED when all of it is synced.
- *  4. LMDB sees no page that was not found sound: the first walk or absorb checks the whole file. What is damaged says
- *     CAIRN_CORRUPT from then on, and neither ends the process nor makes a walk endless (index/ordered_check.h).
+ *  4. LMDB sees no page that was not found sound: the first absorb, or walk, checks the whole file. What is damaged
+ * says CAIRN_CORRUPT from then on, and neither ends the process nor makes a walk endless (index/ordered_check.h). Where
+ * the last handle left checksums of all pages, walks go without LMDB and judge what they meet, until they have read so
+ * much that the check is cheaper (index/ordered_pages.h). No absorb begins while one of them reads.
  *  5. No LMDB read transaction outlives one call, so that the file holds on to nothing for a walk that rests.
  *
  * Who excludes whom: the caller holds the lock on the store's directory, exclusively unless the index is opened
@@ -18,8 +20,8 @@
  *
  * Locks: `writing` is held through an absorb, `checking`, under it or alone, through the check of the file. `gate` is
  * held for moments, and under `writing` only when both are held: it counts those inside a read transaction, and growing
- * the map, which needs that there is none, waits for them and makes newcomers wait. Inside the gate nobody waits for
- * anything else. The caller may hold locks of its own.
+ * the map, which needs that there is none, waits for them and makes newcomers wait; and those that read page by page.
+ * Inside the gate nobody waits for anything else. The caller may hold locks of its own.
  *
  * Built without LMDB (CAIRN_ORDERED=OFF) ordered_open and ordered_build_begin say CAIRN_UNSUPPORTED.
  */
@@ -37,6 +39,7 @@
 #define ORDERED_NAME "ORDERED"
 #define ORDERED_NEW_NAME "ORDERED.NEW"
 #define ORDERED_LOCK_NAME "ORDERED-lock" /* LMDB's; without meaning while nobody has the index open */
+#define ORDERED_SUMS_NAME "ORDERED.SUMS"
 
 #define ORDERED_KEY_MAX 65536u
 #define ORDERED_BATCH_KEYS 1024u
@@ -66,6 +69,10 @@ int ordered_drop(os_dir *dir, cairn_error *error);
 uint64_t ordered_keys(ordered *o);
 uint64_t ordered_place(ordered *o);
 uint64_t ordered_bytes(ordered *o); /* length of the file; 0 when it cannot be asked */
+
+/* To be called before a handle is closed for good: leaves checksums of all pages, if the file was found sound and has
+ * none, for the walks of the next handle. Nobody absorbs any more. Reads the whole file; a failure is none. */
+void ordered_leave_sums(ordered *o, os_dir *dir);
 
 /* Checks the whole file as it is on disk now, whatever was found before: CAIRN_CORRUPT when it is damaged. Nothing is
  * absorbed meanwhile. */

@@ -25,7 +25,7 @@ static int drop_file(os_dir *dir, const char *name, cairn_error *error) {
 }
 
 int ordered_drop(os_dir *dir, cairn_error *error) {
-    const char *const names[] = {ORDERED_NAME, ORDERED_LOCK_NAME, ORDERED_NEW_NAME};
+    const char *const names[] = {ORDERED_NAME, ORDERED_LOCK_NAME, ORDERED_NEW_NAME, ORDERED_SUMS_NAME};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         int code = drop_file(dir, names[i], error);
         if (code != CAIRN_OK) return code;

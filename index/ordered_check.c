@@ -39,6 +39,7 @@ static int check_table(void *ctx, const lmdb_node *n) {
         if (n->key.size != strlen(names[i]) || memcmp(n->key.bytes, names[i], n->key.size) != 0) continue;
         if (n->flags != LMDB_NODE_TREE || n->data_size != LMDB_TREE_BYTES) break;
         x->tables[i] = lmdb_tree_get(n->data);
+        if (!lmdb_tree_is_plausible(&x->tables[i], x->file.head.last_page)) break;
         if (le32_get(n->data) == 0 && x->tables[i].flags == 0) return CAIRN_OK;
     }
     return file_check_failed(&x->file, "a table is none of ours");
@@ -184,10 +185,11 @@ static int check_free(void *ctx, const lmdb_node *n) {
 
 /* ---- The file ---- */
 
-int ordered_check_opening(os_file *file, cairn_error *error) {
+int ordered_check_opening(os_file *file, lmdb_trees *trees, cairn_error *error) {
     index_check x = {0};
     int code = file_check_begin(&x.file, file, error);
     if (code == CAIRN_OK) code = check_tables(&x);
+    if (code == CAIRN_OK) *trees = (lmdb_trees){.head = x.file.head, .keys = x.tables[KEYS], .tails = x.tables[TAILS]};
     file_check_end(&x.file);
     return code;
 }

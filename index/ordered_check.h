@@ -8,8 +8,8 @@
 #include "index/ordered_env.h"
 
 /* What opening the file reads: its head, the main tree, and the table of the meta record. CAIRN_OK, CAIRN_CORRUPT,
- * CAIRN_IO or CAIRN_NO_MEMORY. */
-int ordered_check_opening(os_file *file, cairn_error *error);
+ * CAIRN_IO or CAIRN_NO_MEMORY. *trees: what it found. */
+int ordered_check_opening(os_file *file, lmdb_trees *trees, cairn_error *error);
 /* All of it. The meta record is as it was loaded. */
 int ordered_check_all(os_file *file, const ordered_meta *meta, cairn_error *error);
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define BATCH_FULL (-1)      /* no rc of LMDB */
+#define KEYS_A_LEAF 32u      /* at least, mostly */
 #define KEY_BYTES_USUAL 128u /* longer ones make a batch of fewer keys */
 
 struct ordered_cursor {
@@ -19,6 +20,7 @@ struct ordered_cursor {
     size_t count, keys_capacity;
     uint8_t *bytes; /* of these keys */
     size_t used, bytes_capacity;
+    page_cursor by_page[2]; /* of keys and tails */
 };
 
 int ordered_cursor_open(ordered_cursor **out, ordered *o, const key_range *range, cairn_error *error) {
@@ -29,6 +31,8 @@ int ordered_cursor_open(ordered_cursor **out, ordered *o, const key_range *range
     }
     c->index = o;
     c->walk.env = &o->env;
+    page_cursor_open(&c->by_page[0], &o->pages, &o->env.found.keys, range->reverse, &c->end);
+    page_cursor_open(&c->by_page[1], &o->pages, &o->env.found.tails, range->reverse, NULL);
     c->walk.reverse = range->reverse;
     *out = c;
     return CAIRN_OK;
@@ -38,6 +42,8 @@ void ordered_cursor_close(ordered_cursor *c) {
     if (c == NULL) return;
     key_bound_release(&c->start);
     key_bound_release(&c->end);
+    page_cursor_close(&c->by_page[0]);
+    page_cursor_close(&c->by_page[1]);
     free(c->walk.joined);
     free(c->keys);
     free(c->bytes);
@@ -128,6 +134,14 @@ static int collect(ordered_cursor *c, size_t max) {
     return rc == BATCH_FULL ? 0 : rc;
 }
 
+static int collect_by_page(ordered_cursor *c, size_t max) {
+    c->by_page[0].leaves_expected = (unsigned)max / KEYS_A_LEAF;
+    c->walk.by_page = c->by_page;
+    int rc = collect(c, max);
+    c->walk.by_page = NULL;
+    return rc;
+}
+
 static int collect_in_transaction(ordered_cursor *c, size_t max) {
     walk *w = &c->walk;
     w->keys = w->tails = NULL;
@@ -147,21 +161,32 @@ static int move_start(ordered_cursor *c) {
     return key_bound_set(&c->start, last->bytes, last->size, true);
 }
 
+/* What fails page by page is tried once more behind the check of the whole file, which says what is wrong. */
+static int next_batch(ordered_cursor *c, size_t max, cairn_error *error) {
+    for (;;) {
+        bool by_page;
+        int code = ordered_enter(c->index, &by_page, error);
+        if (code != CAIRN_OK) return code;
+        c->count = c->used = 0;
+        int rc = make_room(c, max, min_u64(max * KEY_BYTES_USUAL, ORDERED_BATCH_BYTES));
+        if (rc == 0) rc = by_page ? collect_by_page(c, max) : collect_in_transaction(c, max);
+        bool failed = rc != 0 && rc != MDB_NOTFOUND;
+        if (failed && by_page) ordered_distrust(c->index);
+        ordered_leave(c->index, by_page);
+        c->done = rc == MDB_NOTFOUND;
+        if (!failed) return CAIRN_OK;
+        if (!by_page) return ordered_status(error, rc, "cannot walk");
+    }
+}
+
 int ordered_next(ordered_cursor *c, size_t max, const ordered_key **keys, size_t *count, cairn_error *error) {
     CHECK(max > 0);
     if (c->done) return CAIRN_DONE;
-    int code = ordered_enter(c->index, error);
+    int code = next_batch(c, min_u64(max, ORDERED_BATCH_KEYS), error);
     if (code != CAIRN_OK) return code;
-    max = min_u64(max, ORDERED_BATCH_KEYS);
-    c->count = c->used = 0;
-    int rc = make_room(c, max, min_u64(max * KEY_BYTES_USUAL, ORDERED_BATCH_BYTES));
-    if (rc == 0) rc = collect_in_transaction(c, max);
-    ordered_leave(c->index);
-    if (rc != 0 && rc != MDB_NOTFOUND) return ordered_status(error, rc, "cannot walk");
-    if (rc == 0 && move_start(c) != CAIRN_OK) {
+    if (!c->done && move_start(c) != CAIRN_OK) {
         return status_set(error, CAIRN_NO_MEMORY, "no memory to go on in the ordered index");
     }
-    c->done = rc == MDB_NOTFOUND;
     if (c->count == 0) return CAIRN_DONE;
     *keys = c->keys;
     *count = c->count;

@@ -75,7 +75,7 @@ int ordered_env_open(ordered_env *e, os_dir *dir, const char *name, unsigned fla
     if ((rc = os_file_info_get(e->file, &info)) != 0) {
         code = status_os(error, rc, "cannot ask for the length of the ordered index");
     } else if (!make) {
-        code = ordered_check_opening(e->file, error);
+        code = ordered_check_opening(e->file, &e->found, error);
     }
     if (code == CAIRN_OK) {
         if (map_bytes == 0) map_bytes = max_u64(MAP_BYTES_DEFAULT, 2 * info.size);

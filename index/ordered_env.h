@@ -4,6 +4,7 @@
 #define CAIRN_INDEX_ORDERED_ENV_H
 
 #include "include/cairn.h"
+#include "index/ordered_lmdb.h"
 #include "src/os/os.h"
 
 #include <lmdb.h>
@@ -18,6 +19,7 @@ typedef struct ordered_env {
     os_file *file;      /* the same one, for its length */
     uint64_t map_bytes; /* guarded as the map is */
     size_t page_bytes;  /* of LMDB's, a power of two */
+    lmdb_trees found;   /* at the opening, of a file that was there */
 } ordered_env;
 
 /* The meta record. */

@@ -25,6 +25,7 @@ static bool meta_get(lmdb_meta *m, const uint8_t p[HEAD_BYTES], uint64_t page) {
                      .map_bytes = le64_get(p + 32),
                      .last_page = le64_get(p + 136),
                      .transaction = le64_get(p + TRANSACTION_AT),
+                     .sum = checksum(p, META_BYTES, 0),
                      .free = lmdb_tree_get(p + 40),
                      .main = lmdb_tree_get(p + 88)};
     bool is_power = m->page_bytes >= 512 && m->page_bytes <= 32768 && (m->page_bytes & (m->page_bytes - 1)) == 0;
@@ -107,7 +108,7 @@ void ordered_head_seal(os_file *file) {
         page_bytes = meta.page_bytes;
         if (le64_get(bytes + SEAL_AT) == meta.transaction) continue;
         le64_put(bytes + SEAL_AT, meta.transaction);
-        le64_put(bytes + SEAL_AT + 8, checksum(bytes, META_BYTES, 0));
+        le64_put(bytes + SEAL_AT + 8, meta.sum);
         (void)os_file_write(file, bytes + SEAL_AT, SEAL_BYTES, i * page_bytes + SEAL_AT);
     }
 }

@@ -43,8 +43,15 @@ typedef struct lmdb_tree {
 
 typedef struct lmdb_meta {
     uint64_t page_bytes, map_bytes, last_page, transaction;
+    uint64_t sum; /* checksum of all this, and of what else LMDB wrote of it */
     lmdb_tree free, main;
 } lmdb_meta;
+
+/* What an opening finds: the newest half of the head, and the two tables of records. */
+typedef struct lmdb_trees {
+    lmdb_meta head;
+    lmdb_tree keys, tails;
+} lmdb_trees;
 
 /* Looks at the bytes of the head that LMDB would trust: CAIRN_OK or CAIRN_CORRUPT (or CAIRN_IO). *meta: the newest half
  * of it. */

@@ -1,5 +1,5 @@
-/* A walk within a page; see ordered_walk.h. The page is one of the file that was checked, or that LMDB has written
- * since; but what a device may have made of it meanwhile is only an error here, never a read beyond it. */
+/* A walk within a page; see ordered_walk.h. The page is one that was checked, or that LMDB has written since; but what
+ * a device may have made of it meanwhile is only an error here, never a read beyond it. */
 #include "index/ordered_walk.h"
 #include "src/os/os_memory.h"
 
@@ -32,7 +32,7 @@ static bool find_node(const walk *w, walk_page *p) {
 }
 
 /* LMDB maps its file at the start of a page of the machine, so that its own pages begin where their size divides the
- * address, unless they are larger than those of the machine. */
+ * address, unless they are larger than those of the machine; and so do those that are read one by one. */
 bool walk_page_enter(const walk *w, walk_page *p) {
     if (w->level > 0 || w->key == w->joined || w->env->page_bytes > os_page_bytes()) return false;
     p->size = w->env->page_bytes;
@@ -62,7 +62,7 @@ int walk_page_leave(walk *w, const walk_page *p) {
     if (!key_at(p, p->at, &key)) return MDB_CORRUPTED;
     if (key.bytes == w->key) return 0;
     k = (MDB_val){key.size, (void *)key.bytes}; /* only read */
-    int rc = mdb_cursor_get(w->keys, &k, &value, MDB_SET);
+    int rc = walk_get(w, &k, &value, MDB_SET);
     if (rc != 0) return rc == MDB_NOTFOUND ? MDB_CORRUPTED : rc;
     w->key = key.bytes;
     w->size = key.size;

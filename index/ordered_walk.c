@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static MDB_cursor *cursor_of(const walk *w) { return w->level == 0 ? w->keys : w->tails; }
+int walk_get(const walk *w, MDB_val *key, MDB_val *value, MDB_cursor_op op) {
+    if (w->by_page != NULL) return page_cursor_get(&w->by_page[w->level > 0], key, value, op);
+    return mdb_cursor_get(w->level == 0 ? w->keys : w->tails, key, value, op);
+}
 
 static bool is_in_set(const walk *w, MDB_val key) {
     tree_record head;
@@ -16,7 +19,7 @@ static bool is_in_set(const walk *w, MDB_val key) {
 
 /* Moves the level's cursor; MDB_NOTFOUND when that leaves the level's set. */
 static int move(walk *w, MDB_cursor_op op, MDB_val *key, MDB_val *value) {
-    int rc = mdb_cursor_get(cursor_of(w), key, value, op);
+    int rc = walk_get(w, key, value, op);
     return rc == 0 && w->level > 0 && !is_in_set(w, *key) ? MDB_NOTFOUND : rc;
 }
 
@@ -32,7 +35,7 @@ static int move_to_edge(walk *w, MDB_val *key, MDB_val *value) {
     tree_record_make(&r, w->level, w->sets[w->level] + w->reverse, NULL, 0);
     *key = tree_record_key(&r);
     if (!w->reverse) return move(w, MDB_SET_RANGE, key, value);
-    int rc = mdb_cursor_get(w->tails, key, value, MDB_SET_RANGE);
+    int rc = walk_get(w, key, value, MDB_SET_RANGE);
     return rc == 0 || rc == MDB_NOTFOUND ? move_before(w, rc, key, value) : rc;
 }
 
@@ -55,7 +58,8 @@ static int join(walk *w, MDB_val key, MDB_val value, bool *goes_on) {
     if (!*goes_on) return 0;
     if (w->level + 1 == TREE_LEVELS) return MDB_CORRUPTED;
     int rc = tree_set_get(value, w->sets[w->level], &w->sets[w->level + 1]);
-    if (rc == 0 && w->tails == NULL) rc = mdb_cursor_open(w->txn, w->env->tails, &w->tails);
+    bool by_lmdb = w->by_page == NULL;
+    if (rc == 0 && by_lmdb && w->tails == NULL) rc = mdb_cursor_open(w->txn, w->env->tails, &w->tails);
     if (rc == 0) w->level++;
     return rc;
 }
@@ -91,7 +95,7 @@ static int ascend(walk *w) {
     tree_record_make(&r, w->level, w->sets[w->level], w->joined + tree_level_at(w->level),
                      tree_level_chunk(w->level) + 1);
     MDB_val key = tree_record_key(&r);
-    int rc = mdb_cursor_get(cursor_of(w), &key, &value, MDB_SET);
+    int rc = walk_get(w, &key, &value, MDB_SET);
     return rc == MDB_NOTFOUND ? MDB_CORRUPTED : rc;
 }
 
@@ -131,7 +135,7 @@ int walk_start_at(walk *w, const uint8_t *bound, size_t size, bool exclusive) {
         if (r.size == 0) { /* the empty key, to which LMDB cannot go, lies before all others */
             return w->reverse ? MDB_NOTFOUND : walk_start_at_edge(w);
         }
-        int rc = mdb_cursor_get(cursor_of(w), &key, &value, MDB_SET_RANGE);
+        int rc = walk_get(w, &key, &value, MDB_SET_RANGE);
         if (rc != 0 && rc != MDB_NOTFOUND) return rc;
         if (rc == 0 && key.mv_size == r.size && memcmp(key.mv_data, r.bytes, r.size) == 0) {
             bool goes_on;

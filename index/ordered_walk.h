@@ -1,26 +1,31 @@
-/* The walk from key to key through the levels of the trie (ordered_tree.h), within one read transaction. Functions
- * return what LMDB does: 0, MDB_NOTFOUND, an errno or MDB_*. */
+/* The walk from key to key through the levels of the trie (ordered_tree.h), within one read transaction, or page by
+ * page through a file that nobody writes. Functions return what LMDB does: 0, MDB_NOTFOUND, an errno or MDB_*. */
 #ifndef CAIRN_INDEX_ORDERED_WALK_H
 #define CAIRN_INDEX_ORDERED_WALK_H
 
 #include "index/ordered_env.h"
 #include "index/ordered_lmdb.h"
+#include "index/ordered_pages.h"
 #include "index/ordered_tree.h"
 
 typedef struct walk {
     const ordered_env *env;
     MDB_txn *txn;             /* within a call, as the cursors */
     MDB_cursor *keys, *tails; /* that of the level stands on the level's record; `tails` NULL until a key has several */
+    page_cursor *by_page;     /* both tables', in their place; or NULL */
     bool reverse;
     unsigned level;
     uint64_t sets[TREE_LEVELS]; /* of the levels up to this one */
-    const uint8_t *key;         /* LMDB's own bytes within a call, or `joined` */
+    const uint8_t *key;         /* in its page, within a call, or `joined` */
     size_t size;
     uint8_t *joined; /* for a key of several chunks: ORDERED_KEY_MAX bytes once one was met, else NULL */
 } walk;
 
 /* Most keys are one record, of the first level. */
 static inline bool walk_size_is_whole(size_t size) { return size < TREE_CHUNK_FIRST; }
+
+/* As mdb_cursor_get does, of the level's table. */
+int walk_get(const walk *w, MDB_val *key, MDB_val *value, MDB_cursor_op op);
 
 int walk_start_at_edge(walk *w);
 /* The first key from the bound on, in the walk's direction. */

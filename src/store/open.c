@@ -294,6 +294,7 @@ int cairn_close(cairn *store) {
     if (atomic_load(&store->children) > 0) return CAIRN_BUSY;
     store_upkeep_stop(store);
     int rc = close_cleanly(store);
+    if (rc == CAIRN_OK) store_ordered_settle(store);
     free_store(store);
     return rc;
 }

@@ -125,6 +125,14 @@ static void refuse_file(cairn *store, const cairn_error *why) {
     }
 }
 
+void store_ordered_settle(cairn *store) {
+    uint64_t generation;
+    ordered *file = store_ordered_enter(store, &generation);
+    if (file == NULL) return;
+    ordered_leave_sums(file, store->dir);
+    store_ordered_leave(store);
+}
+
 void store_ordered_lose(cairn *store, uint64_t generation, const cairn_error *why) {
     store_ordered *o = &store->ordered;
     begin_replacing(o);
@@ -172,7 +180,7 @@ int store_ordered_replace(cairn *store, ordered_build *build, uint64_t place, ca
 
 /* Of an index that was dropped, or never added, when the power failed. */
 static int remove_leftovers(cairn *store, cairn_error *error) {
-    static const char *const names[] = {ORDERED_NAME, ORDERED_NEW_NAME};
+    static const char *const names[] = {ORDERED_NAME, ORDERED_NEW_NAME, ORDERED_SUMS_NAME};
     os_file_info info;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (os_info_of(store->dir, names[i], &info) == 0) return ordered_drop(store->dir, error);

@@ -87,6 +87,8 @@ bool store_ordered_has_file(store_ordered *o);
 int store_ordered_wait(cairn *store, uint64_t *since, cairn_error *error);
 /* The file failed: it goes, and is built anew. Of this generation only. The caller is not among its users. */
 void store_ordered_lose(cairn *store, uint64_t generation, const cairn_error *why);
+/* The store is about to close, cleanly, and its threads are gone: what makes the next handle's first scan quick. */
+void store_ordered_settle(cairn *store);
 bool store_ordered_give_room(cairn *store); /* the disk is full: whether there was a file, which went */
 void store_ordered_doubt(cairn *store);     /* any thread, also with stripes held */
 /* Puts what `build` made in the place of the file; after a failure the old one is there, if there was one. */

@@ -279,8 +279,10 @@ static void spoil_a_page(const box *b, size_t how) {
 }
 
 /* Harms it between a close and an opening of each kind. */
-static void harm_and_look(box *b, harm does, size_t ways) {
-    put_many(b->store, 0, 1000);
+static void harm_and_look(box *b, unsigned keys, harm does, size_t ways) {
+    char more[16];
+    (void)snprintf(more, sizeof more, "%05u", keys);
+    put_many(b->store, 0, keys);
     for (size_t way = 0; way < ways; way++) {
         for (unsigned kind = 0; kind < 4; kind++) {
             box_close(b);
@@ -290,19 +292,61 @@ static void harm_and_look(box *b, harm does, size_t ways) {
             b->options.read_only = kind == 2;
             box_open(b);
             if (kind == 3) { /* used before it is built */
-                put_many(b->store, 1000, 1001);
-                delete_text(b->store, "01000");
+                put_many(b->store, keys, keys + 1);
+                delete_text(b->store, more);
             }
-            expect_many(b->store, 0, 1000);
+            expect_many(b->store, 0, keys);
         }
     }
 }
 
-static void a_file_that_is_gone_is_made_anew(void **state) { harm_and_look(*state, remove_it, 1); }
-static void a_file_that_was_cut_is_made_anew(void **state) { harm_and_look(*state, cut_it, 9); }
-static void a_file_of_garbage_is_made_anew(void **state) { harm_and_look(*state, garble_it, 3); }
+static void a_file_that_is_gone_is_made_anew(void **state) { harm_and_look(*state, 1000, remove_it, 1); }
+static void a_file_that_was_cut_is_made_anew(void **state) { harm_and_look(*state, 1000, cut_it, 9); }
+static void a_file_of_garbage_is_made_anew(void **state) { harm_and_look(*state, 1000, garble_it, 3); }
 
-static void a_file_with_a_damaged_page_is_made_anew(void **state) { harm_and_look(*state, spoil_a_page, 40); }
+static void a_file_with_a_damaged_page_is_made_anew(void **state) { harm_and_look(*state, 1000, spoil_a_page, 40); }
+
+/* So many that the file has checksums of its pages. */
+#define PAGES_WITH_SUMS 20000u
+#define SUMS_NAME "ORDERED.SUMS"
+
+static void a_large_file_with_a_damaged_page_is_made_anew(void **state) {
+    harm_and_look(*state, PAGES_WITH_SUMS, spoil_a_page, 6);
+    box_close(*state);
+    assert_true(real_file_is_there(((box *)*state)->path, SUMS_NAME));
+    box_open(*state);
+}
+
+static void spoil_checksums(const box *b, size_t how) {
+    size_t size;
+    free(real_file_load(b->path, SUMS_NAME, &size));
+    real_file_flip(b->path, SUMS_NAME, mix(how) % size, how % 8);
+}
+
+static void spoilt_checksums_of_pages_cost_no_key(void **state) {
+    harm_and_look(*state, PAGES_WITH_SUMS, spoil_checksums, 4);
+}
+
+/* The page that has the last key is not looked at before somebody comes to it. */
+static void a_short_scan_behind_a_close_reads_only_the_pages_that_it_needs(void **state) {
+    box *b = *state;
+    size_t size, now;
+    put_many(b->store, 0, PAGES_WITH_SUMS);
+    box_close(b);
+    uint8_t *bytes = real_file_load(b->path, FILE_NAME, &size);
+    for (uint8_t *at = bytes; (at = memmem(at, (size_t)(bytes + size - at), "19999", 5)) != NULL;)
+        *at ^= 0x40;
+    real_file_save(b->path, FILE_NAME, bytes, size);
+    box_open(b);
+    expect_keys(b->store, &(cairn_scan_options){.struct_size = sizeof reverse, .prefix = "0000", .prefix_size = 4},
+                "00000 00001 00002 00003 00004 00005 00006 00007 00008 00009");
+    uint8_t *same = real_file_load(b->path, FILE_NAME, &now);
+    assert_int_equal(now, size);
+    assert_memory_equal(same, bytes, size);
+    expect_many(b->store, 0, PAGES_WITH_SUMS);
+    free(same);
+    free(bytes);
+}
 
 /* By the changes of a handle that never scans. */
 static void a_damaged_page_stops_no_put(void **state) {
@@ -476,6 +520,9 @@ int main(void) {
         TEST(a_file_that_was_cut_is_made_anew),
         TEST(a_file_of_garbage_is_made_anew),
         TEST(a_file_with_a_damaged_page_is_made_anew),
+        TEST(a_large_file_with_a_damaged_page_is_made_anew),
+        TEST(spoilt_checksums_of_pages_cost_no_key),
+        TEST(a_short_scan_behind_a_close_reads_only_the_pages_that_it_needs),
         TEST(a_damaged_page_stops_no_put),
         TEST(a_verification_tells_of_a_damaged_page),
         TEST(a_file_of_another_store_is_made_anew),
