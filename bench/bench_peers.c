@@ -11,6 +11,7 @@
  *   fill       a cell's values under new keys, in random order: until the last put has returned, until all is synced
  *   warm       random gets from memory, by one and two threads; as a view (a pointer to the value), looked at or read
  *   cold       random gets after the page cache was dropped, one at a time and many in one call
+ *   scan       values in the order of their keys, a hundred a scan or all, and keys alone; `bench_scan` has more of it
  *   overwrite  puts and gets by zipf 0.99, with what that takes on the disk and writes to it
  *   durable    puts that are safe from a power cut when they return, by 1 and 8 threads
  *   keys       many values of 100 bytes: memory a key, absent keys, openings
@@ -29,7 +30,7 @@ static const struct {
     unsigned parts;
     void (*run)(const plan *p);
 } workloads[] = {
-    {PART_FILL | PART_WARM | PART_COLD, peers_values},
+    {PART_FILL | PART_WARM | PART_COLD | PART_SCAN, peers_values},
     {PART_OVERWRITE, peers_overwrite},
     {PART_DURABLE, peers_durable},
     {PART_KEYS, peers_keys},

@@ -38,6 +38,9 @@ typedef struct engine_view {
     void *handle; /* the engine's */
 } engine_view;
 
+/* Of a scan: `value` is NULL when only keys were asked for; all is there until it returns. false ends the scan. */
+typedef bool engine_visit(void *ctx, const char *key, size_t key_size, const void *value, size_t value_size);
+
 typedef enum engine_kind { ENGINE_CAIRN, ENGINE_PEER, ENGINE_RAW } engine_kind;
 
 /* What an engine takes part in. */
@@ -49,7 +52,8 @@ enum {
     PART_DURABLE = 16,
     PART_KEYS = 32,
     PART_MIXED = 64,
-    PART_ALL = 127
+    PART_SCAN = 128,
+    PART_ALL = 255
 };
 
 typedef struct engine {
@@ -73,6 +77,8 @@ typedef struct engine {
     engine_view (*view)(void *session, const char *key, size_t key_size);
     void (*view_end)(void *session, const engine_view *view);
     void (*get_many)(void *session, engine_get *gets, size_t count); /* all are there */
+    /* In the order of keys from `from` on, to the end or until it is told to stop. */
+    void (*scan)(void *session, const char *from, size_t from_size, bool values, engine_visit *visit, void *ctx);
     /* A value of `pieces` times the same piece, durable at return; and `size` bytes of one. */
     void (*stream)(void *session, const char *key, size_t key_size, const void *piece, size_t size, uint64_t pieces);
     void (*stream_read)(void *session, const char *key, size_t key_size, uint64_t offset, void *buffer, size_t size);

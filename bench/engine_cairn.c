@@ -58,6 +58,25 @@ static void get_many(void *store, engine_get *gets, size_t count) {
     free(items);
 }
 
+static void scan(void *store, const char *from, size_t from_size, bool values, engine_visit *visit, void *ctx) {
+    cairn_scan *scan;
+    cairn_error error;
+    cairn_scan_options options = {
+        .struct_size = sizeof options, .lower = from, .lower_size = from_size, .keys_only = !values};
+    must(cairn_scan_open(store, &options, &scan, &error), "cairn, scan", &error);
+    for (bool more = true; more;) {
+        size_t key_size, size = 0;
+        const void *value = NULL;
+        int code = cairn_scan_next(scan, &error);
+        if (code == CAIRN_DONE) break;
+        must(code, "cairn, scan", &error);
+        const char *key = cairn_scan_key(scan, &key_size);
+        if (values) must(cairn_scan_value(scan, &value, &size, &error), "cairn, scan", &error);
+        more = visit(ctx, key, key_size, value, size);
+    }
+    cairn_scan_close(scan);
+}
+
 static engine_view view(void *store, const char *key, size_t key_size) {
     cairn_error error;
     cairn_view *v = NULL;
@@ -113,6 +132,7 @@ const engine engine_cairn = {
     .view = view,
     .view_end = view_end,
     .get_many = get_many,
+    .scan = scan,
     .stream = stream,
     .stream_read = stream_read,
 };

@@ -78,6 +78,21 @@ static size_t level_get(void *store, const char *key, size_t key_size, void *buf
     return size;
 }
 
+static void level_scan(void *store, const char *from, size_t from_size, bool values, engine_visit *visit, void *ctx) {
+    char *failure = NULL;
+    level *l = store;
+    leveldb_iterator_t *at = leveldb_create_iterator(l->db, l->read);
+    leveldb_iter_seek(at, from, from_size);
+    for (bool more = true; more && leveldb_iter_valid(at); leveldb_iter_next(at)) {
+        size_t key_size, size = 0;
+        const char *key = leveldb_iter_key(at, &key_size), *value = values ? leveldb_iter_value(at, &size) : NULL;
+        more = visit(ctx, key, key_size, value, size);
+    }
+    leveldb_iter_get_error(at, &failure);
+    must_leveldb(failure, "LevelDB, scan");
+    leveldb_iter_destroy(at);
+}
+
 /* It has no call for that: an empty batch that is synced syncs the log before it. What was in earlier logs is in
  * tables, which are synced when they are made, or in the buffer that is being made one. */
 static void level_sync(void *store) {
@@ -92,10 +107,11 @@ static void level_sync(void *store) {
 const engine engine_leveldb = {
     .name = "leveldb",
     .kind = ENGINE_PEER,
-    .parts = PART_FILL | PART_WARM | PART_COLD | PART_OVERWRITE | PART_DURABLE | PART_KEYS,
+    .parts = PART_ALL & ~PART_MIXED,
     .open = level_open,
     .close = level_close,
     .put = level_put,
     .get = level_get,
+    .scan = level_scan,
     .sync = level_sync,
 };

@@ -100,12 +100,27 @@ static size_t lmdb_get(void *session, const char *key, size_t key_size, void *bu
     return v.size;
 }
 
+static void lmdb_scan(void *session, const char *from, size_t from_size, bool values, engine_visit *visit, void *ctx) {
+    lmdb_session *s = session;
+    MDB_cursor *cursor;
+    MDB_val k = bytes(from, from_size), v = {0};
+    must_lmdb(mdb_txn_renew(s->reader), "LMDB, renew");
+    must_lmdb(mdb_cursor_open(s->reader, s->of->values, &cursor), "LMDB, cursor");
+    int code = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+    while (code == 0 && visit(ctx, k.mv_data, k.mv_size, values ? v.mv_data : NULL, values ? v.mv_size : 0)) {
+        code = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
+    }
+    if (code != MDB_NOTFOUND) must_lmdb(code, "LMDB, scan");
+    mdb_cursor_close(cursor);
+    mdb_txn_reset(s->reader);
+}
+
 static void lmdb_sync(void *session) { must_lmdb(mdb_env_sync(((lmdb_session *)session)->of->env, 1), "LMDB, sync"); }
 
 const engine engine_lmdb = {
     .name = "lmdb",
     .kind = ENGINE_PEER,
-    .parts = PART_FILL | PART_WARM | PART_COLD | PART_OVERWRITE | PART_DURABLE | PART_KEYS,
+    .parts = PART_ALL & ~PART_MIXED,
     .open = lmdb_open,
     .close = lmdb_close,
     .session = lmdb_session_begin,
@@ -115,4 +130,5 @@ const engine engine_lmdb = {
     .sync = lmdb_sync,
     .view = lmdb_view,
     .view_end = lmdb_view_end,
+    .scan = lmdb_scan,
 };

@@ -67,6 +67,21 @@ static void rocks_get_many(void *store, engine_get *gets, size_t count) {
     free(failures);
 }
 
+static void rocks_scan(void *store, const char *from, size_t from_size, bool values, engine_visit *visit, void *ctx) {
+    char *failure = NULL;
+    rocks *r = store;
+    rocksdb_iterator_t *at = rocksdb_create_iterator_cf(r->db, r->read, r->family);
+    rocksdb_iter_seek(at, from, from_size);
+    for (bool more = true; more && rocksdb_iter_valid(at); rocksdb_iter_next(at)) {
+        size_t key_size, size = 0;
+        const char *key = rocksdb_iter_key(at, &key_size), *value = values ? rocksdb_iter_value(at, &size) : NULL;
+        more = visit(ctx, key, key_size, value, size);
+    }
+    rocksdb_iter_get_error(at, &failure);
+    must_rocksdb(failure, "RocksDB, scan");
+    rocksdb_iter_destroy(at);
+}
+
 static void rocks_sync(void *store) {
     char *failure = NULL;
     rocks *r = store;
@@ -77,7 +92,7 @@ static void rocks_sync(void *store) {
 const engine engine_rocksdb = {
     .name = "rocksdb",
     .kind = ENGINE_PEER,
-    .parts = PART_FILL | PART_WARM | PART_COLD | PART_OVERWRITE | PART_DURABLE | PART_KEYS,
+    .parts = PART_ALL & ~PART_MIXED,
     .open = rocks_open,
     .close = rocks_close,
     .put = rocks_put,
@@ -86,12 +101,13 @@ const engine engine_rocksdb = {
     .view = pinned,
     .view_end = pinned_end,
     .get_many = rocks_get_many,
+    .scan = rocks_scan,
 };
 
 const engine engine_rocksdb_unverified = {
     .name = "rocksdb-nv",
     .kind = ENGINE_PEER,
-    .parts = PART_WARM | PART_COLD,
+    .parts = PART_WARM | PART_COLD | PART_SCAN,
     .open = rocks_open_unverified,
     .close = rocks_close,
     .put = rocks_put,
@@ -100,4 +116,5 @@ const engine engine_rocksdb_unverified = {
     .view = pinned,
     .view_end = pinned_end,
     .get_many = rocks_get_many,
+    .scan = rocks_scan,
 };

@@ -102,6 +102,22 @@ static size_t wired_get(void *session, const char *key, size_t key_size, void *b
     return v.size;
 }
 
+static void wired_scan(void *session, const char *from, size_t from_size, bool values, engine_visit *visit, void *ctx) {
+    WT_CURSOR *cursor = ((wired_session *)session)->cursor;
+    int side;
+    set_key(cursor, from, from_size);
+    int code = cursor->search_near(cursor, &side);
+    if (code == 0 && side < 0) code = cursor->next(cursor);
+    for (bool more = true; code == 0 && more; code = more ? cursor->next(cursor) : 0) {
+        WT_ITEM key = {0}, value = {0};
+        must_wired(cursor->get_key(cursor, &key), "WiredTiger, scan");
+        if (values) must_wired(cursor->get_value(cursor, &value), "WiredTiger, scan");
+        more = visit(ctx, key.data, key.size, value.data, value.size);
+    }
+    if (code != WT_NOTFOUND) must_wired(code, "WiredTiger, scan");
+    must_wired(cursor->reset(cursor), "WiredTiger, reset");
+}
+
 static void wired_sync(void *session) {
     WT_SESSION *s = ((wired_session *)session)->session;
     must_wired(s->log_flush(s, "sync=on"), "WiredTiger, sync");
@@ -110,7 +126,7 @@ static void wired_sync(void *session) {
 const engine engine_wiredtiger = {
     .name = "wiredtiger",
     .kind = ENGINE_PEER,
-    .parts = PART_FILL | PART_WARM | PART_COLD | PART_OVERWRITE | PART_DURABLE | PART_KEYS,
+    .parts = PART_ALL & ~PART_MIXED,
     .open = wired_open,
     .close = wired_close,
     .session = wired_session_begin,
@@ -120,4 +136,5 @@ const engine engine_wiredtiger = {
     .sync = wired_sync,
     .view = wired_view,
     .view_end = wired_view_end,
+    .scan = wired_scan,
 };

@@ -82,7 +82,7 @@ const char *size_name(size_t bytes, char buffer[24]); /* "4 KiB" */
 
 /* ---- Workloads: each runs its cells ---- */
 
-void peers_values(const plan *p); /* PART_FILL, PART_WARM and PART_COLD */
+void peers_values(const plan *p); /* PART_FILL, PART_WARM, PART_COLD and PART_SCAN */
 void peers_overwrite(const plan *p);
 void peers_durable(const plan *p);
 void peers_keys(const plan *p);

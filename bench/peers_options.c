@@ -11,7 +11,7 @@ static const char usage_text[] =
     "usage: bench_peers DIRECTORY [OPTION]...\n"
     "\n"
     "  --quick           small cells, once: some minutes\n"
-    "  --only LIST       of fill,warm,cold,overwrite,durable,keys,mixed; each: all\n"
+    "  --only LIST       of fill,warm,cold,scan,overwrite,durable,keys,mixed; each: all\n"
     "  --engines LIST    of those below; each: all that were there when this was built\n"
     "  --sizes LIST      of values, such as 4K,1M; each: 1K,4K,64K,1M,16M\n"
     "  --reps N          repetitions, 1 to 16; each: 3, with --quick 1\n"
@@ -27,8 +27,8 @@ static const struct {
     const char *name;
     unsigned part;
 } part_names[] = {
-    {"fill", PART_FILL},       {"warm", PART_WARM}, {"cold", PART_COLD},   {"overwrite", PART_OVERWRITE},
-    {"durable", PART_DURABLE}, {"keys", PART_KEYS}, {"mixed", PART_MIXED},
+    {"fill", PART_FILL},           {"warm", PART_WARM},       {"cold", PART_COLD}, {"scan", PART_SCAN},
+    {"overwrite", PART_OVERWRITE}, {"durable", PART_DURABLE}, {"keys", PART_KEYS}, {"mixed", PART_MIXED},
 };
 
 static _Noreturn void usage(const char *what, const char *word) {

@@ -112,9 +112,8 @@ void values_warm(values *v) {
 
 /* ---- Cold ---- */
 
-/* A store on whose files nothing is cached. False: it is not permitted. Opened once before, so that no log is left
- * whose replay would bring values into memory. */
-static bool open_cold(values *v) {
+/* Opened once before, so that no log is left whose replay would bring values into memory. */
+bool values_open_cold(values *v) {
     values_open(v);
     values_close(v);
     bool dropped = caches_drop();
@@ -189,10 +188,10 @@ static void many_at_once(values *v) {
 
 void values_cold(values *v) {
     shuffle(v->order, 0, v->c->count, (uint64_t)v->c->repetition + 1000); /* not as they were put */
-    if (!open_cold(v)) return;
+    if (!values_open_cold(v)) return;
     one_at_a_time(v);
     values_close(v);
-    if (v->c->engine->get_many == NULL || !open_cold(v)) return;
+    if (v->c->engine->get_many == NULL || !values_open_cold(v)) return;
     many_at_once(v);
     values_close(v);
 }

@@ -16,6 +16,9 @@ static const figure figures[VALUES_FIGURES] = {
     [VIEW_READ] = {"warm", "view, every byte read", "MiB/s", false},
     [COLD] = {"cold", "get, one at a time", "MiB/s", false},
     [COLD_MANY] = {"cold", "get, many at once", "MiB/s", false},
+    [SCAN] = {"scan", "values, warm", "MiB/s", false},
+    [SCAN_KEYS] = {"scan", "keys, warm", "thousands/s", false},
+    [SCAN_COLD] = {"scan", "values, cold", "MiB/s", false},
 };
 
 void values_open(values *v) {
@@ -87,9 +90,11 @@ static void values_step(cell *c) {
     fill(&v);
     check_all(&v);
     if ((c->parts & PART_WARM) != 0) values_warm(&v);
+    if ((c->parts & PART_SCAN) != 0) values_scan_warm(&v);
     values_close(&v);
     fill_figures(&v);
     if ((c->parts & PART_COLD) != 0) values_cold(&v);
+    if ((c->parts & PART_SCAN) != 0) values_scan_cold(&v);
     stamped_free(&v.bytes);
     free(v.order);
     free(v.buffer);
@@ -99,7 +104,7 @@ void peers_values(const plan *p) {
     static cell_step *const steps[] = {values_step, NULL};
     cell_kind kind = {.steps = steps, .figures = figures, .figure_count = VALUES_FIGURES};
     for (int half = 0; half <= 1; half++) {
-        kind.parts = PART_FILL | PART_WARM | (half != 0 ? 0 : PART_COLD);
+        kind.parts = PART_FILL | PART_WARM | (half != 0 ? 0 : PART_COLD | PART_SCAN);
         for (size_t i = 0; i < p->size_count; i++) {
             char row[ROW_SIZE], name[24];
             size_t size = p->sizes[i];

@@ -6,7 +6,21 @@
 #include "bench/stamped.h"
 
 /* Figures. */
-enum { FILL, FILL_SYNCED, FILL_SPACE, WARM, WARM_2, VIEW, VIEW_READ, COLD, COLD_MANY, VALUES_FIGURES };
+enum {
+    FILL,
+    FILL_SYNCED,
+    FILL_SPACE,
+    WARM,
+    WARM_2,
+    VIEW,
+    VIEW_READ,
+    COLD,
+    COLD_MANY,
+    SCAN,
+    SCAN_KEYS,
+    SCAN_COLD,
+    VALUES_FIGURES
+};
 
 typedef struct values {
     cell *c;
@@ -22,5 +36,10 @@ void values_close(values *v);
 void values_must_be(values *v, uint64_t i, const void *value, size_t size); /* key i's, byte by byte */
 void values_warm(values *v);                                                /* the store is open */
 void values_cold(values *v);                                                /* it is closed, before and after */
+void values_scan_warm(values *v);                                           /* open */
+void values_scan_cold(values *v);                                           /* closed, before and after */
+
+/* A store on whose files nothing is cached. False: that is not permitted, and it is closed. */
+bool values_open_cold(values *v);
 
 #endif
