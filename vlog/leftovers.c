@@ -19,12 +19,16 @@ static bool is_leftover(manifest *m, const char *name, bool (*wanted)(void *ctx,
     return row == NULL || strcmp(suffix, segment_suffix((row->flags & SEGMENT_ALTERNATE) != 0)) != 0;
 }
 
+/* The manifest may have got its name from a process that was killed before it synced that: a power cut brings back the
+ * one before, whose files must not have gone by then. */
 int vlog_remove_unlisted(vlog *log, os_dir *dir, manifest *m, bool (*wanted)(void *ctx, uint64_t id), void *ctx) {
     os_names names;
     size_t removed = 0;
     int rc = os_names_collect(&names, dir);
     for (size_t i = 0; rc == 0 && i < names.count; i++) {
         if (!is_leftover(m, names.list[i], wanted, ctx)) continue;
+        if (removed == 0) rc = os_dir_sync(dir);
+        if (rc != 0) break;
         rc = os_unlink(dir, names.list[i]);
         vlog_say(log, CAIRN_LOG_INFO, "removed leftover %s", names.list[i]);
         removed++;

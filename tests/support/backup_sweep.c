@@ -182,6 +182,8 @@ static bool one_round(backup_sweep *s, sim_disk *d, cairn *store) {
     }
     if (random_one_in(&s->rng, 2) && !swept(s, d, store, true, false)) return false;
     s->allowed[s->allowed_count++] = s->sum;
+    /* One that was cut off when the earlier checkpoint had gone leaves none, and nothing to sync for its going. */
+    if (random_one_in(&s->rng, 3)) (void)sim_file_remove(d, SECOND_STORE, "CHECKPOINT");
     if (!swept(s, d, store, false, random_one_in(&s->rng, 2)) || !is_now(s, d)) return false;
     /* Somebody opens it, changes nothing, and leaves a checkpoint of its own. */
     if (random_one_in(&s->rng, 2)) (void)look_at_backup(s, d, false, &there);
