@@ -217,6 +217,8 @@ int vlog_head_refresh(vlog *log, vlog_head *head, cairn_error *error);
  * is told that it, of a long one the first `most` bytes, will be read soon. true also where there is nothing to tell.
  */
 bool vlog_is_near(vlog *log, location where, uint64_t most);
+/* A hint: what lies around the record's beginning, from one multiple of `bytes` to the next, will be read too. */
+void vlog_read_around(vlog *log, location where, uint64_t bytes);
 
 /* Reads [offset, offset + size) of the payload's content (what it is once its frames are decoded), which lies inside
  * it, and verifies the frames that it touches. */

@@ -115,6 +115,15 @@ bool vlog_is_near(vlog *log, location where, uint64_t most) {
     return os_file_read_now(file, beginning, BLOCK_BYTES, offset) == 0;
 }
 
+void vlog_read_around(vlog *log, location where, uint64_t bytes) {
+    segment *s = NULL;
+    os_file *file = NULL;
+    uint64_t offset = 0;
+    if (vlog_locate(log, where, &s, &file, &offset, NULL) != CAIRN_OK) return;
+    uint64_t begin = offset - offset % bytes, end = min_u64(begin + bytes, atomic_load(&s->end));
+    if (begin < end) os_file_will_need(file, begin, end - begin);
+}
+
 int vlog_head_refresh(vlog *log, vlog_head *head, cairn_error *error) {
     return segment_file(&log->files, head->segment, &head->file, error);
 }

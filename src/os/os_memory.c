@@ -6,6 +6,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+uint64_t os_memory_bytes(void) { return (uint64_t)sysconf(_SC_PHYS_PAGES) * os_page_bytes(); }
+
 size_t os_page_bytes(void) { return (size_t)sysconf(_SC_PAGESIZE); }
 
 void *os_pages_alloc(size_t size) {

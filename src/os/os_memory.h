@@ -5,13 +5,15 @@
 #define CAIRN_OS_MEMORY_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 void *os_pages_alloc(size_t size); /* size > 0; zeros, page-aligned; NULL: no memory */
 /* The same for arrays that are used at random and are all filled now: one region, to be cut at multiples of
  * os_page_bytes() into parts, each of which os_pages_free takes. The system may make it of pages of 2 MiB, a part of
  * them at a time, when it is touched: fewer faults, and fewer misses in the table of addresses. */
 void *os_pages_region(size_t size);
-size_t os_page_bytes(void); /* of the machine: a power of two, often 4 KiB, but not everywhere */
+uint64_t os_memory_bytes(void); /* of the machine, used or not */
+size_t os_page_bytes(void);     /* of the machine: a power of two, often 4 KiB, but not everywhere */
 /* The same bytes in `size` bytes of pages, which may lie elsewhere; those beyond `old_size` are zeros and come when
  * they are touched. NULL: no memory, and nothing has changed. */
 void *os_pages_resize(void *pages, size_t old_size, size_t size);

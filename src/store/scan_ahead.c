@@ -1,6 +1,7 @@
 #include "src/store/scan_ahead.h"
 
 #include "src/base/check.h"
+#include "src/os/os_memory.h"
 #include "src/store/read_ahead.h"
 
 #include <stdlib.h>
@@ -9,6 +10,15 @@
 #define ASKED_OF 16u    /* from key to key one of so many records is asked about, the first one included */
 #define NEAR_ENOUGH 64u /* records in a row in memory: from key to key again */
 #define REACH_FIRST 8u
+
+/* Short records in any order cost a read each. When so many were read that all of the log would have been read
+ * meanwhile in its own order, and that finds room in memory, each further one brings its neighbours along, until all of
+ * them are there. */
+#define SHORT_BYTES ((uint64_t)32 << 10)
+#define FAR_BYTES ((uint64_t)64 << 10)     /* of the log, read in its order in the time of one record */
+#define AROUND_BYTES ((uint64_t)256 << 10) /* from a multiple of this to the next */
+#define FAR_MIN 16u                        /* records */
+#define MEMORY_SHARE 4u                    /* the log takes a quarter at most */
 
 typedef struct found_key {
     scan_key key;
@@ -30,6 +40,12 @@ static bool is_empty(const scan_queue *q) { return read_ahead_count(&q->ahead) =
 /* There is something to be given before the walk goes on: a key, or a failure. */
 static bool has_some(const scan_queue *q) { return q != NULL && (!is_empty(q) || q->failed != CAIRN_OK); }
 
+static bool brings_neighbours(const scan_ahead *a, uint64_t bytes) {
+    if (bytes > SHORT_BYTES || a->far < FAR_MIN) return false;
+    uint64_t log_bytes = vlog_usage_get(a->store->log).record_bytes;
+    return a->far >= log_bytes / FAR_BYTES && log_bytes <= os_memory_bytes() / MEMORY_SHARE;
+}
+
 /* Bytes that the system was asked for, because they are not in memory; 0: none. */
 static uint64_t ask_for(scan_ahead *a, const scan_key *key, bool whole) {
     uint64_t hash = store_hash(a->store, key->bytes, key->size).index, bytes = 0;
@@ -38,6 +54,9 @@ static uint64_t ask_for(scan_ahead *a, const scan_key *key, bool whole) {
     if (where != LOCATION_NONE) {
         bytes = min_u64(location_units(where) * UNIT_BYTES, whole ? READ_AHEAD_RECORD_BYTES : BLOCK_BYTES);
         if (vlog_is_near(a->store->log, where, bytes)) bytes = 0;
+        a->far += bytes > 0;
+        bool around = whole && bytes > 0 && brings_neighbours(a, bytes);
+        if (around) vlog_read_around(a->store->log, where, AROUND_BYTES);
     }
     epoch_exit(a->store->readers, guard);
     return bytes;

@@ -2,7 +2,8 @@
  * of the scan, and the system is asked for the records of the keys that it finds, so that the device works on many at a
  * time (read_ahead.h). While they are, it goes from key to key, and one of some records is asked about.
  *
- * How far ahead it goes doubles with each key: who looks at few keys does not have many records read.
+ * How far ahead it goes doubles with each key: who looks at few keys does not have many records read. Who reads short
+ * records for long, of a log that finds room in memory, gets the log by pieces of its own order.
  *
  * A hint and no more: a key whose record is not simple to find is not asked for, and what a record holds is only ever
  * learnt by reading it. That keys are found earlier than they are given changes nothing, since all are of one moment;
@@ -19,6 +20,7 @@ typedef struct scan_ahead {
     store_moment moment;
     ordered_scan *walk; /* nobody else may have it go on */
     unsigned passed;    /* keys, while it did not go ahead */
+    uint64_t far;       /* records that were not in memory */
     bool is_on;         /* it does */
     scan_queue *queue;  /* what it found and has not given yet; NULL: it never did go ahead */
 } scan_ahead;

@@ -21,11 +21,14 @@
 #define AHEAD_BYTES ((uint64_t)8 << 20)
 #define VALUE_BYTES ((size_t)9000) /* its record is read for the answer */
 #define LONG_BYTES ((size_t)100000)
+#define PIECE_BYTES ((uint64_t)256 << 10) /* of the log */
+#define A_FAR_RECORD ((uint64_t)64 << 10) /* costs as much as so much of the log in its order */
 
 static bool is_far; /* nothing is in memory; else all is */
 static struct {
     uint64_t records, hints, bytes; /* records whether they were in memory or not */
     uint64_t hinted;                /* the last place */
+    uint64_t pieces, first_piece;   /* hints that begin on one; how many records were asked about before the first */
 } asked;
 
 static void forget_asked(void) { memset(&asked, 0, sizeof asked); }
@@ -49,6 +52,8 @@ static int noted_read_now(os_file *file, const struct iovec *iov, int count, uin
 static void noted_hint(os_file *file, uint64_t offset, uint64_t size) {
     note_range(file, offset, size);
     asked.hints++;
+    if (offset % PIECE_BYTES == 0 && asked.pieces++ == 0) asked.first_piece = asked.records;
+    assert_true(size <= PIECE_BYTES);
     asked.bytes += size;
     asked.hinted = offset;
 }
@@ -141,6 +146,23 @@ static void bytes_bound_how_far_it_goes_ahead(void **state) {
         assert_true(asked.bytes <= i * (LONG_BYTES + 10000) + AHEAD_BYTES + LONG_BYTES + 10000);
     }
     cairn_scan_close(scan);
+}
+
+static void who_reads_short_records_for_long_gets_the_log_by_its_pieces(void **state) {
+    const box *b = *state;
+    fill(b->store, KEYS, VALUE_BYTES);
+    uint64_t log_bytes = stats_of(b->store).live_bytes;
+    assert_int_equal(list(b->store, NULL, true, VALUE_BYTES), KEYS);
+    assert_in_range(asked.first_piece, log_bytes / A_FAR_RECORD - 2, log_bytes / A_FAR_RECORD + 2);
+    assert_int_equal(asked.pieces, asked.hints);
+    assert_int_equal(asked.hints, KEYS - asked.first_piece + 1);
+}
+
+static void who_reads_long_records_does_not(void **state) {
+    const box *b = *state;
+    fill(b->store, KEYS, 40000);
+    assert_int_equal(list(b->store, NULL, true, 40000), KEYS);
+    assert_true(asked.bytes < KEYS * 50000);
 }
 
 static void of_what_is_in_memory_one_of_sixteen_is_asked_about(void **state) {
@@ -266,6 +288,8 @@ int main(void) {
         TEST(how_far_it_goes_ahead_doubles_with_each_key),
         TEST(a_long_record_is_asked_for_whole_before_it_is_looked_at),
         TEST(bytes_bound_how_far_it_goes_ahead),
+        TEST(who_reads_short_records_for_long_gets_the_log_by_its_pieces),
+        TEST(who_reads_long_records_does_not),
         TEST(of_what_is_in_memory_one_of_sixteen_is_asked_about),
         TEST(keys_alone_are_not_asked_about),
         TEST(it_stops_where_all_is_in_memory_and_begins_where_it_is_not),
