@@ -9,19 +9,19 @@
  *     the place on makes it right.
  *  3. ORDERED.NEW, an index being built, counts for nothing. It is renamed to ORDERED when all of it is synced.
  *  4. LMDB sees no page that was not found sound: the first absorb, or walk, checks the whole file. What is damaged
- * says CAIRN_CORRUPT from then on, and neither ends the process nor makes a walk endless (index/ordered_check.h). Where
- * the last handle left checksums of all pages, walks go without LMDB and judge what they meet, until they have read so
- * much that the check is cheaper (index/ordered_pages.h). No absorb begins while one of them reads.
+ *     says CAIRN_CORRUPT from then on, and neither ends the process nor makes a walk endless (index/ordered_check.h).
+ *     Where the last handle left checksums of all pages, walks go without LMDB and judge what they meet, until they
+ *     have read so much that the check is cheaper (index/ordered_pages.h). No absorb begins while one of them reads.
  *  5. No LMDB read transaction outlives one call, so that the file holds on to nothing for a walk that rests.
  *
  * Who excludes whom: the caller holds the lock on the store's directory, exclusively unless the index is opened
  * read-only; LMDB's own lock is not relied on between processes. Within the process every call is thread-safe but for
  * a cursor and a build, which one thread at a time uses, and ordered_close, which comes after everything else.
  *
- * Locks: `writing` is held through an absorb, `checking`, under it or alone, through the check of the file. `gate` is
- * held for moments, and under `writing` only when both are held: it counts those inside a read transaction, and growing
- * the map, which needs that there is none, waits for them and makes newcomers wait; and those that read page by page.
- * Inside the gate nobody waits for anything else. The caller may hold locks of its own.
+ * Locks, in this order: `writing`, held through an absorb; `checking`, held through the check of the file; `gate`, held
+ * for moments. It counts those inside a read transaction, and growing the map, which needs that there is none, waits
+ * for them and makes newcomers wait; and those that read page by page. Inside the gate nobody waits for anything else.
+ * The caller may hold locks of its own.
  *
  * Built without LMDB (CAIRN_ORDERED=OFF) ordered_open and ordered_build_begin say CAIRN_UNSUPPORTED.
  */

@@ -9,7 +9,7 @@
 /* Absorbed at once: an eighth of the file, because keys in random order touch a page each, and the more come together
  * the more have pages in common. */
 #define DUE_SHARE 8u
-#define DUE_BYTES_MIN ((uint64_t)4 << 20)
+#define DUE_BYTES_MIN ((uint64_t)16 << 20)
 #define DUE_BYTES_MAX ((uint64_t)64 << 20)
 
 /* ---- What was replayed ---- */

@@ -119,6 +119,35 @@ static void freeing_the_epoch_releases_what_is_left(void **state) {
     assert_int_equal(atomic_load(&released_count), 2);
 }
 
+typedef struct visit {
+    epoch *e;
+    epoch_guard guard;
+} visit;
+
+static void *come_and_stay(void *arg) {
+    visit *v = arg;
+    v->guard = epoch_enter(v->e);
+    return NULL;
+}
+
+/* There are 64 slots; threads that come later share them. */
+static void each_of_a_hundred_threads_delays_the_release(void **state) {
+    (void)state;
+    epoch *e = setup_epoch();
+    for (int i = 0; i < 100; i++) {
+        visit v = {.e = e};
+        os_thread thread;
+        assert_int_equal(os_thread_start(&thread, come_and_stay, &v), 0);
+        os_thread_join(&thread);
+        epoch_retire(e, &object_new()->entry, release_object);
+        assert_int_equal(atomic_load(&released_count), i);
+        epoch_exit(e, v.guard);
+        epoch_poll(e);
+        assert_int_equal(atomic_load(&released_count), i + 1);
+    }
+    epoch_free(e);
+}
+
 typedef struct race {
     epoch *e;
     _Atomic(object *) current;
@@ -179,6 +208,7 @@ int main(void) {
         cmocka_unit_test(readers_of_either_parity_protect),
         cmocka_unit_test(guards_are_given_back_in_any_order),
         cmocka_unit_test(freeing_the_epoch_releases_what_is_left),
+        cmocka_unit_test(each_of_a_hundred_threads_delays_the_release),
         cmocka_unit_test(readers_never_see_a_released_object),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
