@@ -84,14 +84,14 @@ int ordered_check(ordered *o, cairn_error *error) {
 
 /* ---- The gate ---- */
 
-/* A page that is waited for by itself, wherever it lies, costs some 20 to 60 times what it costs the check of the whole
- * file, which should be made when walks have cost about as much. */
-#define PAGES_A_LEAF 64u
+/* Walks page by page end when so many of the file's pages have been waited for. Each costs some 20 to 60 times what it
+ * costs the check of the whole file, which is made when walks have cost about as much. */
+#define AWAITED_SHARE 64u
 
 static bool enter_by_page(ordered *o) {
     os_mutex_lock(&o->gate);
     bool may = o->pages.sums != NULL && !o->distrusted && !atomic_load(&o->sound) &&
-               atomic_load(&o->pages.cost) / PAGE_COST_AWAITED < o->pages.sums->count / PAGES_A_LEAF;
+               atomic_load(&o->pages.cost) / PAGE_COST_AWAITED < o->pages.sums->count / AWAITED_SHARE;
     o->by_page += may;
     os_mutex_unlock(&o->gate);
     return may;

@@ -16,10 +16,10 @@ struct ordered {
     bool failed;       /* a commit failed for a reason that may be final */
     bool sums_fit;     /* guarded by it: ORDERED.SUMS is of what the file holds */
     os_mutex gate;     /* guards what follows */
-    os_cond gate_open; /* `inside` or `growing` went down */
+    os_cond gate_open; /* `inside`, `by_page` or `growing` went down */
     unsigned inside;   /* read transactions */
     unsigned by_page;  /* walks that read without LMDB */
-    page_source pages; /* for them; `sums`, NULL as soon as it is over with them, is changed with none inside */
+    page_source pages; /* for them; its sums go, with none of them inside, before the first commit */
     bool distrusted;   /* one of them met a page that does not fit: the check has to tell */
     bool growing;
     bool map_lost;     /* by a growth that failed: LMDB may only be closed */
