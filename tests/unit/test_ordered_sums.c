@@ -4,9 +4,11 @@
 #include "src/base/check.h"
 #include "src/os/os_thread.h"
 #include "tests/support/ordered_box.h"
+#include "tests/support/os_wrap.h"
 #include "tests/support/real_folder.h"
 #include "tests/support/rung.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -311,6 +313,24 @@ static void a_small_file_has_none(void **state) {
     expect_left(b, false);
 }
 
+static int no_room(os_file *file, const struct iovec *iov, int count, uint64_t offset) {
+    (void)file, (void)iov, (void)count, (void)offset;
+    return -ENOSPC;
+}
+
+static void where_they_cannot_be_written_none_are_left(void **state) {
+    ordered_box *b = *state;
+    os full = os_posix_with(&(os){.file_write = no_room});
+    os_dir *dir;
+    assert_int_equal(full.dir_open(&full, b->folder, 0, &dir), 0);
+    absorb_numbers(b->index, KEYS, KEYS + 1, false, 2);
+    ordered_leave_sums(b->index, dir);
+    os_dir_close(dir);
+    assert_false(real_file_is_there(b->folder, ORDERED_SUMS_NAME));
+    assert_int_equal(ordered_box_reopen(b, false), CAIRN_OK);
+    assert_int_equal(list(b->index, 0, KEYS + 1, false), CAIRN_OK);
+}
+
 static void they_go_with_the_index(void **state) {
     ordered_box *b = *state;
     ordered_close(b->index);
@@ -377,6 +397,7 @@ int main(void) {
         TEST(a_handle_that_checked_a_file_without_any_leaves_them),
         TEST(they_are_left_once),
         TEST(a_small_file_has_none),
+        TEST(where_they_cannot_be_written_none_are_left),
         TEST(they_go_with_the_index),
         TEST(a_walk_page_by_page_is_not_disturbed_by_commits),
     };
