@@ -41,12 +41,17 @@ exits() {
     fi
 }
 
+# to_signal ARG... &: runs cairn so that a signal to $! reaches the program once. Without --foreground, timeout sends it to
+# its whole group and SIGCONT after it, and a process that gets SIGCONT while the address sanitizer stops it to look for
+# leaks never ends.
+to_signal() { exec timeout --foreground -k 60 60 "$cairn" "$@"; }
+
 # interrupts SIGNAL ARG...: runs cairn with ARGs and sends the signal at the first sign of progress. $got: its exit code.
 interrupts() {
     local signal=$1 pid
     shift
     [ -p "$dir/progress" ] || mkfifo "$dir/progress"
-    timeout 60 "$cairn" "$@" --progress=always >"$out" 2>"$dir/progress" &
+    to_signal "$@" --progress=always >"$out" 2>"$dir/progress" &
     pid=$!
     exec 8<"$dir/progress"
     read -r -n 1 -u 8

@@ -59,7 +59,7 @@ exits 0 put "$store" k "$dir/v"
 mkfifo "$dir/fifo"
 for signal in INT TERM; do
     for size in 200000 3000000; do
-        timeout 60 "$cairn" put "$store" k - <"$dir/fifo" 2>"$err" &
+        to_signal put "$store" k - <"$dir/fifo" 2>"$err" &
         pid=$!
         exec 9>"$dir/fifo"
         head -c "$size" /dev/zero >&9
@@ -78,7 +78,7 @@ done
 exits 0 put "$store" big "$tree/${name}500"
 mkfifo "$dir/pipe"
 exec 7<>"$dir/pipe"
-timeout -k 1 60 "$cairn" get "$store" big >"$dir/pipe" 2>"$err" &
+to_signal get "$store" big >"$dir/pipe" 2>"$err" &
 pid=$!
 # It is in the midst of it once the pipe holds something.
 read -r -n 1 -u 7
