@@ -1,5 +1,6 @@
 #include "index/checkpoint_root.h"
 
+#include "index/store_seed.h"
 #include "src/base/check.h"
 #include "src/base/checksum.h"
 #include "src/base/codec.h"
@@ -9,8 +10,6 @@
 
 _Static_assert(sizeof(ROOT_MAGIC) == 9, "the magic is 8 bytes");
 _Static_assert(HASH_INDEX_SHARDS == 1024, "the number of shards is part of the format");
-
-static uint64_t store_seed(const uint8_t store_id[16]) { return le64_get(store_id) ^ le64_get(store_id + 8); }
 
 uint64_t root_image_seed(const uint8_t store_id[16], unsigned shard) { return store_seed(store_id) + 1 + shard; }
 

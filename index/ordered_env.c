@@ -2,6 +2,7 @@
 
 #include "index/ordered.h"
 #include "index/ordered_check.h"
+#include "index/store_seed.h"
 #include "src/base/check.h"
 #include "src/base/checksum.h"
 #include "src/base/codec.h"
@@ -107,8 +108,6 @@ void ordered_env_settle(const ordered_env *e) {
 
 /* ---- The meta record ---- */
 
-static uint64_t meta_seed(const uint8_t store_id[16]) { return le64_get(store_id) ^ le64_get(store_id + 8); }
-
 int ordered_meta_store(const ordered_env *e, MDB_txn *txn, const ordered_meta *meta) {
     uint8_t bytes[META_BYTES] = {0};
     MDB_val key = {sizeof META_KEY - 1, META_KEY}, value = {sizeof bytes, bytes};
@@ -120,7 +119,7 @@ int ordered_meta_store(const ordered_env *e, MDB_txn *txn, const ordered_meta *m
     le64_put(bytes + 40, meta->keys);
     le64_put(bytes + 48, meta->last_tail);
     le64_put(bytes + 56, meta->sum);
-    le64_put(bytes + 64, checksum(bytes, META_BYTES - 8, meta_seed(meta->store_id)));
+    le64_put(bytes + 64, checksum(bytes, META_BYTES - 8, store_seed(meta->store_id)));
     return mdb_put(txn, e->meta, &key, &value, 0);
 }
 
@@ -133,7 +132,7 @@ static int meta_decode(ordered_meta *meta, const uint8_t *bytes, size_t size, ca
                           le16_get(bytes + 8), META_MAJOR);
     }
     if (size < META_BYTES ||
-        checksum(bytes, META_BYTES - 8, meta_seed(bytes + 16)) != le64_get(bytes + META_BYTES - 8)) {
+        checksum(bytes, META_BYTES - 8, store_seed(bytes + 16)) != le64_get(bytes + META_BYTES - 8)) {
         return status_set(error, CAIRN_CORRUPT, "the ordered index: wrong checksum of its meta record");
     }
     memcpy(meta->store_id, bytes + 16, 16);

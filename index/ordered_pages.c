@@ -78,10 +78,11 @@ static int enter_leaf(page_cursor *c, bool goes_on) {
     if (leaf == 0) return load(c, leaf, c->tree.root);
     uint64_t number = lmdb_node_get(page_of(c, leaf - 1), c->at[leaf - 1]).child;
     if (number == c->numbers[leaf]) return 0;
-    unsigned cost = goes_on && c->asked > 0 ? PAGE_COST_ASKED : PAGE_COST_AWAITED;
+    bool was_asked = goes_on && c->asked > 0;
+    unsigned cost = was_asked ? PAGE_COST_ASKED : PAGE_COST_AWAITED;
     atomic_fetch_add_explicit(&c->source->cost, cost, memory_order_relaxed);
     c->leaves_in_a_row = goes_on ? c->leaves_in_a_row + 1 : 0;
-    c->asked = goes_on && c->asked > 0 ? c->asked - 1 : 0;
+    c->asked = was_asked ? c->asked - 1 : 0;
     ask_ahead(c);
     return load(c, leaf, number);
 }

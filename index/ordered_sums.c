@@ -1,6 +1,7 @@
 #include "index/ordered_sums.h"
 
 #include "index/ordered.h"
+#include "index/store_seed.h"
 #include "src/base/check.h"
 #include "src/base/checksum.h"
 
@@ -14,8 +15,6 @@
 #define READ_BYTES ((size_t)256 << 10) /* a multiple of every size of a page */
 
 static size_t file_bytes(uint64_t count) { return SUMS_HEAD_BYTES + 8 * (size_t)count + SUMS_TAIL_BYTES; }
-
-static uint64_t seed_of(const uint8_t store_id[16]) { return le64_get(store_id) ^ le64_get(store_id + 8); }
 
 /* What the sums belong to: the same for reading and writing, so that a reader compares bytes. */
 static void head_put(uint8_t p[SUMS_HEAD_BYTES], const uint8_t store_id[16], const lmdb_meta *head) {
@@ -36,7 +35,7 @@ static bool bytes_are_right(const uint8_t *bytes, size_t size, const uint8_t sto
     head_put(wanted, store_id, head);
     memcpy(wanted + 10, bytes + 10, 6); /* the minor version, and what it may use */
     return memcmp(bytes, wanted, sizeof wanted) == 0 &&
-           checksum(bytes, size - SUMS_TAIL_BYTES, seed_of(store_id)) == le64_get(bytes + size - SUMS_TAIL_BYTES);
+           checksum(bytes, size - SUMS_TAIL_BYTES, store_seed(store_id)) == le64_get(bytes + size - SUMS_TAIL_BYTES);
 }
 
 static page_sums *decode(const uint8_t *bytes, uint64_t count) {
@@ -104,7 +103,7 @@ void page_sums_store(os_dir *dir, os_file *file, const uint8_t store_id[16]) {
     bool done = bytes != NULL && buffer != NULL && sum_up(file, &head, buffer, bytes + SUMS_HEAD_BYTES);
     if (done) {
         head_put(bytes, store_id, &head);
-        le64_put(bytes + size - SUMS_TAIL_BYTES, checksum(bytes, size - SUMS_TAIL_BYTES, seed_of(store_id)));
+        le64_put(bytes + size - SUMS_TAIL_BYTES, checksum(bytes, size - SUMS_TAIL_BYTES, store_seed(store_id)));
         done = write_all(dir, bytes, size);
     }
     if (!done) (void)os_unlink(dir, ORDERED_SUMS_NAME);

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-static const uint8_t store_id[16] = "an ordered store";
+const uint8_t ordered_box_id[16] = "an ordered store";
 
 /* ---- Sets ---- */
 
@@ -64,7 +64,7 @@ void key_set_free(key_set *set) {
 
 ordered_options ordered_box_options(const ordered_box *b) {
     ordered_options options = {.map_bytes = b->map_bytes};
-    memcpy(options.store_id, store_id, sizeof store_id);
+    memcpy(options.store_id, ordered_box_id, sizeof ordered_box_id);
     return options;
 }
 

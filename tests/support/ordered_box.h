@@ -15,6 +15,8 @@ size_t key_set_find(const key_set *set, const void *key, size_t size); /* the fi
 void key_set_apply(key_set *set, const ordered_change *change);
 void key_set_free(key_set *set);
 
+extern const uint8_t ordered_box_id[16]; /* of the store that it is of */
+
 typedef struct ordered_box {
     const char *folder;
     os_dir *dir;
