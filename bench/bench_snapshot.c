@@ -79,7 +79,8 @@ static double mib(uint64_t bytes) { return (double)bytes / (double)MIB; }
 
 static double bound(const state *s, disk_use use, const cairn_stats *stats) {
     double amp = s->value_size >= LARGE_BYTES ? SPACE_AMP_LARGE : SPACE_AMP_SMALL;
-    return amp * (double)(stats->live_bytes + stats->pinned_bytes) + fmax(SLACK_BYTES, 2.0 * (double)use.segment);
+    return amp * (double)(stats->live_bytes + stats->edge_bytes + stats->pinned_bytes) +
+           fmax(SLACK_BYTES, 2.0 * (double)use.segment);
 }
 
 static void look(const state *s, const char *when) {

@@ -95,7 +95,7 @@ static double live_bytes(cairn *store) {
     cairn_error error;
     cairn_stats stats = {.struct_size = sizeof stats};
     must(cairn_stats_get(store, &stats, &error), "stats", &error);
-    return (double)stats.live_bytes;
+    return (double)(stats.live_bytes + stats.edge_bytes);
 }
 
 /* Both: what is allocated, to what live bytes may take (may_take), with the room that is left besides. */

@@ -108,10 +108,10 @@ typedef struct cairn_options {
     int compression;           /* CAIRN_COMPRESSION_*: of what this handle writes; everything stored can be read */
     int compression_level;     /* zstd's, also a negative one; 0: a fast one. Outside zstd's range: CAIRN_INVALID */
     uint32_t sync_interval_ms; /* 0: 200 */
-    /* The store's own thread compacts when the bytes on disk come near max_space_amp * (live + pinned bytes) + the
-     * larger of 8 MiB and two segments, and puts that are faster than that are slowed, at the end by up to 0.2 seconds.
-     * 0: 1.25, and 1.10 for values of 64 KiB and more. Not with no_background. Below 1.05, or not a number:
-     * CAIRN_INVALID. */
+    /* The store's own thread compacts when the bytes on disk come near max_space_amp * (live + edge + pinned bytes, as
+     * in cairn_stats) + the larger of 8 MiB and two segments, and puts that are faster than that are slowed, at the end
+     * by up to 0.2 seconds. 0: 1.25, and 1.10 for values of 64 KiB and more. Not with no_background. Below 1.05, or not
+     * a number: CAIRN_INVALID. */
     double max_space_amp;
     /* Quota on live_bytes (see cairn_stats): a put that would raise them above it is CAIRN_FULL and changes nothing.
      * Deletes and values that get smaller go through. Expired keys count until they are noticed, at the latest by the
@@ -467,6 +467,7 @@ typedef struct cairn_stats {
     bool ordered_building;    /* it is being built: scans that need it wait */
     uint64_t ordered_bytes;   /* length of its file */
     uint64_t ordered_pending; /* changes that its file does not have yet; scans see them */
+    uint64_t edge_bytes;      /* dead, but in blocks that live records lie in as well: the bound counts them as live */
 } cairn_stats;
 CAIRN_API int cairn_stats_get(cairn *store, cairn_stats *stats, cairn_error *error);
 

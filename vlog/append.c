@@ -26,10 +26,9 @@ struct append_request {
     const vlog_record *record;
     record_header header;
     const uint64_t *frames;
-    uint8_t *encoded;     /* header_size bytes */
-    uint64_t features;    /* that the manifest must have first */
-    uint64_t gap, offset; /* what a SKIP fills before it; where it begins */
-    uint8_t skip[RECORD_SKIP_HEADER_BYTES];
+    uint8_t *encoded;  /* header_size bytes */
+    uint64_t features; /* that the manifest must have first */
+    uint64_t offset;   /* where it begins */
     vlog_appended *out;
     cairn_error *error;
     int rc;
@@ -88,30 +87,24 @@ static uint64_t padding_of(const append_request *q) {
     return q->header.units * UNIT_BYTES - q->header.header_size - q->record->payload_size;
 }
 
-static int pieces_of(const append_request *q) { return 4 + (int)(padding_of(q) / sizeof zeros + 1); }
+static int pieces_of(const append_request *q) { return 2 + (int)(padding_of(q) / sizeof zeros + 1); }
 
 static void add_piece(group *g, const void *bytes, uint64_t size) {
     if (size > 0) g->iov[g->pieces++] = (struct iovec){(void *)(uintptr_t)bytes, size};
 }
 
-/* Gives the request its numbers, and adds [SKIP and its gap] header payload padding to what is written. */
+/* Gives the request its numbers, and adds header, payload and padding to what is written. */
 static void group_add(vlog *log, group *g, append_request *q) {
     const segment *s = log->active;
     record_header *h = &q->header;
     CHECK(g->count < GROUP_MAX && g->pieces + pieces_of(q) <= OS_PIECES_MAX);
     uint64_t durable = atomic_load(&log->durable_place);
-    q->offset = record_align(g->end, h->units);
-    q->gap = q->offset - g->end;
-    if (q->gap > 0) record_encode_skip(q->skip, q->gap / UNIT_BYTES, g->place++, durable, s->seed + g->end);
+    q->offset = g->end;
     h->place = g->place++;
     h->version = g->version++;
     h->durable_place = durable;
     if ((h->flags & RECORD_BATCH) != 0) h->batch = q->record->batch != 0 ? q->record->batch : h->place;
     record_encode(q->encoded, h, q->record->key, q->frames, q->record->lengths, s->seed + q->offset);
-    if (q->gap > 0) {
-        add_piece(g, q->skip, sizeof q->skip);
-        add_piece(g, zeros, q->gap - sizeof q->skip);
-    }
     add_piece(g, q->encoded, h->header_size);
     add_piece(g, q->record->payload, q->record->payload_size);
     for (uint64_t padding = padding_of(q); padding > 0;) {
@@ -131,7 +124,7 @@ static bool group_takes(const vlog *log, const group *g, const append_request *q
 
 static int group_write(vlog *log, const group *g, cairn_error *error) {
     os_file *file = NULL;
-    if (footer_builder_reserve(&log->builder, 2 * g->count) != CAIRN_OK) {
+    if (footer_builder_reserve(&log->builder, g->count) != CAIRN_OK) {
         return status_set(error, CAIRN_NO_MEMORY, "no memory for the footer");
     }
     int rc = segment_file(&log->files, log->active, &file, error);
@@ -147,14 +140,7 @@ static int group_write(vlog *log, const group *g, cairn_error *error) {
 }
 
 static void note_in_footer(vlog *log, const append_request *q) {
-    const record_header *h = &q->header;
-    if (q->gap > 0) {
-        footer_builder_add(&log->builder, &(footer_entry){.type = RECORD_SKIP,
-                                                          .offset = q->offset - q->gap,
-                                                          .units = q->gap / UNIT_BYTES,
-                                                          .place = h->place - 1});
-    }
-    footer_entry e = footer_entry_of(h, q->offset);
+    footer_entry e = footer_entry_of(&q->header, q->offset);
     e.hash = q->record->hash;
     e.value_file = q->record->value_file;
     footer_builder_add(&log->builder, &e);
@@ -304,6 +290,7 @@ static uint64_t features_of(const record_header *h, const vlog_record *r) {
     if (h->codec == CODEC_ZSTD_DICTIONARY) features |= FEATURE_DICTIONARY;
     if ((h->flags & RECORD_EXPIRES) != 0) features |= FEATURE_EXPIRES;
     if ((h->flags & RECORD_BATCH) != 0) features |= FEATURE_BATCH;
+    if (h->units * UNIT_BYTES >= RECORD_LARGE_BYTES) features |= FEATURE_ON_UNITS;
     return features;
 }
 

@@ -19,7 +19,8 @@ struct vlog_output {
     footer_builder builder;
     uint8_t *staging; /* what comes behind `written`, not yet in the file */
     size_t staged;
-    uint64_t written, place, kept, gaps;
+    uint64_t written, place, kept;
+    bool any_large;
 };
 
 /* ---- Reading for a copy ---- */
@@ -171,29 +172,15 @@ static int append_bytes(vlog_output *o, const uint8_t *bytes, size_t size, cairn
     return rc;
 }
 
-static int skip_to(vlog_output *o, uint64_t offset, cairn_error *error) {
-    uint8_t skip[BLOCK_BYTES] = {0};
-    uint64_t at = o->written + o->staged, gap = offset - at;
-    if (gap == 0) return CAIRN_OK;
-    CHECK(gap <= sizeof skip);
-    record_encode_skip(skip, gap / UNIT_BYTES, o->place, 0, o->segment->seed + at);
-    footer_builder_add(
-        &o->builder, &(footer_entry){.type = RECORD_SKIP, .offset = at, .units = gap / UNIT_BYTES, .place = o->place});
-    o->place++;
-    o->gaps += gap;
-    return append_bytes(o, skip, gap, error);
-}
-
 /* The bytes are a whole record but for the checksum of its header. */
 static int add(vlog_output *o, uint8_t *record, uint32_t header_size, footer_entry e, uint64_t *offset,
                cairn_error *error) {
-    *offset = record_align(o->written + o->staged, e.units);
-    if (footer_builder_reserve(&o->builder, 2) != CAIRN_OK) {
+    *offset = o->written + o->staged;
+    if (footer_builder_reserve(&o->builder, 1) != CAIRN_OK) {
         return status_set(error, CAIRN_NO_MEMORY, "no memory for a footer");
     }
-    int rc = skip_to(o, *offset, error);
-    if (rc != CAIRN_OK) return rc;
     record_rebind(record, header_size, o->segment->seed + *offset);
+    o->any_large = o->any_large || e.units * UNIT_BYTES >= RECORD_LARGE_BYTES;
     e.offset = *offset;
     e.place = o->place++;
     footer_entry_leave_batch(&e);
@@ -256,7 +243,6 @@ static int finish_file(vlog_output *o, cairn_error *error) {
     s->end_place = o->builder.end_place;
     s->lowest_version = o->builder.lowest_version;
     s->kept = o->kept;
-    s->gaps = o->gaps;
     rc = write_out(o, footer, size, error);
     if (rc != CAIRN_OK) return rc;
     segment_encode_header(block, s, o->log->options.store_id);
@@ -296,7 +282,7 @@ static int list_locked(vlog_output *o, cairn_error *error) {
         return status_set(error, CAIRN_NO_MEMORY, "no memory for a segment");
     }
     manifest_segment row = row_of(o->segment);
-    m->features |= FEATURE_COMPACTED;
+    m->features |= FEATURE_COMPACTED | (o->any_large ? FEATURE_ON_UNITS : 0);
     manifest_add(m, &row);
     int rc = vlog_store_manifest(o->log, error);
     if (rc == CAIRN_OK) return rc;

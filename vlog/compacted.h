@@ -16,8 +16,8 @@ typedef struct vlog_space {
     uint64_t live;       /* of these: what the index names */
     uint64_t kept, gaps; /* and tombstones and SKIPs, where compaction wrote it; else 0 */
     uint64_t footer_bytes, first_place, end_place, lowest_version;
-    uint64_t batch;     /* the caller's, see src/store/compact.h */
-    uint64_t scattered; /* see vlog_note_scattered */
+    uint64_t batch;            /* the caller's, see src/store/compact.h */
+    uint64_t scattered, edges; /* see vlog_note_dead */
     bool compacted, punched;
     bool held;     /* a snapshot, reader or view needs something of it */
     bool spoiled;  /* see vlog_spoil */
@@ -32,7 +32,8 @@ int vlog_space_by_id(const void *a, const void *b); /* for qsort */
 /* Nothing names or holds anything in it; somebody holds something. */
 bool vlog_is_empty(const segment *s);
 bool vlog_is_held(const segment *s);
-void vlog_note_scattered(segment *s, uint64_t bytes); /* dead, in runs too short for holes */
+/* What a look at the segment found dead that no hole gives back: in runs too short for one; at the edges of holes. */
+void vlog_note_dead(vlog *log, segment *s, uint64_t scattered, uint64_t edges);
 /* Looks whether its file has another link: then it is immutable, and must not be punched. CAIRN_OK or CAIRN_IO. */
 int vlog_note_shared(vlog *log, segment *s, bool *shared, cairn_error *error);
 void vlog_forbid_holes(segment *s); /* its footer is damaged */

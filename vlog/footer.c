@@ -243,9 +243,7 @@ static bool entry_is_possible(const footer_entry *e) {
     if ((e->type == RECORD_STREAM) != (e->value_file != 0)) return false;
     if ((e->type == RECORD_COMMIT) != (e->parts != 0)) return false;
     if (((e->flags & RECORD_EXPIRES) != 0) != (e->expires_at_ms != 0)) return false;
-    if (e->units < RECORD_UNITS_MIN || length_round(e->units) != e->units) return false;
-    return record_align(e->offset, e->units) == e->offset &&
-           (e->units * UNIT_BYTES < RECORD_BLOCK_ALIGNED_BYTES || e->units * UNIT_BYTES % BLOCK_BYTES == 0);
+    return e->units >= RECORD_UNITS_MIN && length_round(e->units) == e->units;
 }
 
 static bool everything_agrees(const footer_reader *r) {

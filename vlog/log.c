@@ -198,7 +198,7 @@ void vlog_live_add(vlog *log, location where) {
     if (s == NULL) return;
     atomic_fetch_add(&s->live, bytes);
     atomic_fetch_add(&log->live_bytes, bytes);
-    if (bytes >= RECORD_BLOCK_ALIGNED_BYTES) atomic_fetch_add(&log->live_large_bytes, bytes);
+    if (bytes >= RECORD_LARGE_BYTES) atomic_fetch_add(&log->live_large_bytes, bytes);
 }
 
 void vlog_live_subtract(vlog *log, location where) {
@@ -206,7 +206,7 @@ void vlog_live_subtract(vlog *log, location where) {
     uint64_t bytes = bytes_of(where);
     if (s == NULL) return;
     atomic_fetch_sub(&log->live_bytes, bytes);
-    if (bytes >= RECORD_BLOCK_ALIGNED_BYTES) atomic_fetch_sub(&log->live_large_bytes, bytes);
+    if (bytes >= RECORD_LARGE_BYTES) atomic_fetch_sub(&log->live_large_bytes, bytes);
     if (atomic_load(&s->backed_up)) atomic_fetch_add(&log->backup_pinned, bytes);
     atomic_fetch_sub(&s->live, bytes); /* last: then the segment may go */
 }
@@ -258,6 +258,7 @@ uint64_t vlog_dead_bytes(const vlog *log) {
     return all - min_u64(all, live);
 }
 
+uint64_t vlog_edge_bytes(const vlog *log) { return atomic_load(&log->edge_bytes); }
 uint64_t vlog_footer_bytes(const vlog *log) { return atomic_load(&log->footer_bytes); }
 uint64_t vlog_ahead_bytes(const vlog *log) { return max_u64(ahead_bytes(&log->ahead), MAPPED_STEP_BYTES); }
 uint64_t vlog_output_under_way(const vlog *log) { return atomic_load(&log->output_bytes); }

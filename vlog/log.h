@@ -283,10 +283,11 @@ vlog_usage vlog_usage_get(vlog *log);
 uint64_t vlog_live_bytes(const vlog *log);
 uint64_t vlog_backup_pinned(const vlog *log); /* dead bytes that only a backup under way keeps */
 uint64_t vlog_dead_bytes(const vlog *log);    /* of records; any thread, no lock */
+uint64_t vlog_edge_bytes(const vlog *log);    /* of these, what no hole gives back: see vlog_note_dead */
 uint64_t vlog_footer_bytes(const vlog *log);
 uint64_t vlog_ahead_bytes(const vlog *log);      /* no more is there for records to come (ahead.h, mapped_append.h) */
 uint64_t vlog_output_under_way(const vlog *log); /* bytes of a copy that no segment lists yet */
-/* Of the live bytes, those in records that begin on blocks. */
+/* Of the live bytes, those in large records. */
 uint64_t vlog_live_large_bytes(const vlog *log);
 
 /* ---- Verification ---- */

@@ -62,6 +62,7 @@ struct vlog {
     atomic_bool backing_up;                    /* a backup is under way; one at a time */
     _Atomic uint64_t backup_pinned; /* dead bytes of what it holds: about, as some die while it takes hold or lets go */
     _Atomic uint64_t live_bytes, live_large_bytes; /* sums of what the index names; see vlog_live_add */
+    _Atomic uint64_t edge_bytes;                   /* sum of all segments' `edges` */
 
     os_mutex maintain_lock; /* held by who seals full segments or takes sealed ones out; before append */
 

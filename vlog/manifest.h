@@ -24,8 +24,10 @@ enum { SEGMENT_OPEN = 1, SEGMENT_SEALED = 2 };
 #define FEATURE_BATCH ((uint64_t)8)      /* parts of batches, and COMMIT */
 #define FEATURE_COMPACTED ((uint64_t)16) /* compacted segments, and segments that are gone */
 #define FEATURE_BACKUP ((uint64_t)32)    /* files may have other links; lineage and origin */
+#define FEATURE_ON_UNITS ((uint64_t)64)  /* large records that do not begin on a block */
 #define FEATURES_KNOWN                                                                                                 \
-    (FEATURE_ZSTD | FEATURE_DICTIONARY | FEATURE_EXPIRES | FEATURE_BATCH | FEATURE_COMPACTED | FEATURE_BACKUP)
+    (FEATURE_ZSTD | FEATURE_DICTIONARY | FEATURE_EXPIRES | FEATURE_BATCH | FEATURE_COMPACTED | FEATURE_BACKUP |        \
+     FEATURE_ON_UNITS)
 
 typedef struct manifest_segment {
     uint64_t id, generation, base_granule, granules;

@@ -22,6 +22,7 @@ struct vlog_punch {
     size_t count, capacity;
     uint64_t old_size, old_footer, new_size, trailer_checksum; /* old_footer: where it begins */
     uint64_t freed;                                            /* bytes of all holes */
+    uint64_t scattered, edges;                                 /* see vlog_note_dead */
     uint64_t run_min;
     bool pinned; /* from write to sync: that must go through a descriptor which saw every write error */
 };
@@ -60,6 +61,7 @@ static int add_hole(vlog_punch *p, const run *r) {
     hole h = {.range = record_blocks(r->begin, r->end), .grows = r->any_dead || !r->any_freed};
     p->holes[p->count++] = h;
     p->freed += h.range.end - h.range.begin;
+    p->edges += r->end - r->begin - (h.range.end - h.range.begin);
     return CAIRN_OK;
 }
 
@@ -80,6 +82,7 @@ static int end_run(vlog_punch *p, run *r) {
         rc = add_entry(p, &freed);
         if (rc == CAIRN_OK) rc = add_hole(p, r);
     } else {
+        if (r->any_dead) p->scattered += r->end - r->begin;
         for (size_t i = 0; rc == CAIRN_OK && i < r->count; i++) {
             rc = add_entry(p, &r->entries[i]);
         }
@@ -143,6 +146,7 @@ int vlog_punch_plan(vlog_punch **out, vlog *log, segment *s, vlog_dead dead, voi
     if (rc == CAIRN_OK) {
         uint64_t before = atomic_load(&s->freed);
         *gain = p->freed - min_u64(p->freed, before);
+        vlog_note_dead(log, s, p->scattered, p->edges);
     }
     if (rc == CAIRN_OK && *gain >= least) {
         *out = p;

@@ -18,7 +18,8 @@ typedef struct vlog_punch vlog_punch;
 
 /* `dead` says of a record whether its bytes may go. Runs with fewer than `run_min` bytes of whole blocks are left
  * alone, because a hole costs an extent. *out is NULL where less than `least` bytes would come free. *gain: how many
- * do. CAIRN_OK, CAIRN_NO_MEMORY, CAIRN_IO, CAIRN_CORRUPT: the footer is damaged. */
+ * do; what is dead and does not is noted (vlog_note_dead). CAIRN_OK, CAIRN_NO_MEMORY, CAIRN_IO, CAIRN_CORRUPT: the
+ * footer is damaged. */
 typedef bool (*vlog_dead)(void *ctx, const segment *s, const footer_entry *e);
 int vlog_punch_plan(vlog_punch **out, vlog *log, segment *s, vlog_dead dead, void *ctx, uint64_t run_min,
                     uint64_t least, uint64_t *gain, cairn_error *error);

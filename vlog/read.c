@@ -68,8 +68,7 @@ int vlog_head_read(vlog *log, location where, size_t want, vlog_head *head, cair
     int rc = vlog_locate(log, where, &head->segment, &head->file, &head->offset, error);
     if (rc != CAIRN_OK) return rc;
     uint64_t units = location_units(where);
-    /* The header of a long record takes a block at least. */
-    if (units * UNIT_BYTES >= RECORD_BLOCK_ALIGNED_BYTES) want = max_u64(want, BLOCK_BYTES);
+    if (record_form_of(head->offset, units) == RECORD_ON_BLOCK) want = max_u64(want, BLOCK_BYTES);
     size_t size = min_u64(units * UNIT_BYTES, max_u64(want, RECORD_FIXED_BYTES));
     for (;;) {
         if (size > sizeof head->inline_bytes) rc = grow_head(head, size, error);

@@ -21,12 +21,13 @@ typedef struct value_read {
     bool later; /* ... this is set, and the system told */
 } value_read;
 
-/* The header size of a record of this length and key size that holds a raw value. The padding is less than a unit, or a
- * block for a long record; the number of frames is guessed from the shortest payload that fits. */
-static uint32_t guess_header_size(uint64_t length, size_t key_size) {
-    bool on_block = length >= RECORD_BLOCK_ALIGNED_BYTES;
-    uint64_t around = record_header_size((uint32_t)key_size, 1, on_block) + (on_block ? BLOCK_BYTES : UNIT_BYTES) - 1;
-    return record_header_size((uint32_t)key_size, length > around ? frames_of(length - around) : 0, on_block);
+/* The header size of a record of this place, length and key size that holds a raw value. The padding is less than a
+ * unit, or a block where it begins on one; the number of frames is guessed from the shortest payload that fits. */
+static uint32_t guess_header_size(uint64_t offset, uint64_t length, size_t key_size) {
+    record_form form = record_form_of(offset, length / UNIT_BYTES);
+    uint64_t padding = (form == RECORD_ON_BLOCK ? BLOCK_BYTES : UNIT_BYTES) - 1,
+             around = record_header_size((uint32_t)key_size, 1, form) + padding;
+    return record_header_size((uint32_t)key_size, length > around ? frames_of(length - around) : 0, form);
 }
 
 /* The first `size` bytes of the record are at head.bytes: they are the header of this key's value, which fits. */
@@ -101,7 +102,7 @@ static int read_value(vlog *log, location where, value_read *r, uint64_t *value_
     int rc = vlog_locate(log, where, &head->segment, &head->file, &head->offset, error);
     if (rc != CAIRN_OK) return rc;
     head->bytes = head->inline_bytes;
-    uint32_t header_size = guess_header_size(r->length, r->key_size);
+    uint32_t header_size = guess_header_size(head->offset, r->length, r->key_size);
     bool guessed = header_size <= sizeof head->inline_bytes && header_size < r->length, done = false;
     if (guessed && segment_warm(head->segment, head->offset, r->length)) {
         done = read_warm(log, r, header_size);

@@ -2,8 +2,7 @@
  *
  * One set of rules (fields_agree) holds on both sides: record_encode CHECKs it, record_decode refuses what breaks it.
  * So a header that was decoded says nothing that record_layout would not have said, and its lengths can be trusted as
- * far as `available` went. What needs the record's own offset (that a long record begins on a block) is the walker's to
- * check.
+ * far as `available` went.
  */
 #include "vlog/record.h"
 
@@ -15,7 +14,7 @@
 
 #define STREAM_PAYLOAD_BYTES 64u /* a value_descriptor */
 #define BLOCK_UNITS (BLOCK_BYTES / UNIT_BYTES)
-#define BLOCK_ALIGNED_UNITS (RECORD_BLOCK_ALIGNED_BYTES / UNIT_BYTES)
+#define LARGE_UNITS (RECORD_LARGE_BYTES / UNIT_BYTES)
 
 enum field_offset {
     AT_CHECKSUM = 0,
@@ -51,16 +50,18 @@ uint64_t file_seed(uint64_t salt, uint64_t id, uint64_t generation) {
     return checksum(bytes, sizeof bytes, 0);
 }
 
-/* A length of 64 KiB or more becomes whole blocks first. Rounding to a representable length then keeps it so: its step
- * is a power of two, either no more than a block, and nothing changes, or a whole number of blocks. */
-static uint64_t units_of(uint64_t bytes) {
-    uint64_t units = length_round(round_up(bytes, UNIT_BYTES) / UNIT_BYTES);
-    if (units >= BLOCK_ALIGNED_UNITS) units = length_round(round_up(units, BLOCK_UNITS));
-    return units;
+/* What header size and length are multiples of. Rounding to a representable length keeps a multiple of a block one: its
+ * step is a power of two, either no more than a block, and nothing changes, or a whole number of blocks. */
+static const uint64_t header_step[] = {16, UNIT_BYTES, BLOCK_BYTES};
+static const uint64_t length_step[] = {UNIT_BYTES, UNIT_BYTES, BLOCK_BYTES};
+
+record_form record_form_of(uint64_t offset, uint64_t units) {
+    if (units < LARGE_UNITS) return RECORD_SMALL;
+    return offset % BLOCK_BYTES == 0 && units % BLOCK_UNITS == 0 ? RECORD_ON_BLOCK : RECORD_ON_UNIT;
 }
 
-uint32_t record_header_size(uint32_t key_size, uint64_t frames, bool on_block) {
-    return (uint32_t)round_up(record_table_offset(key_size) + 8 * frames, on_block ? BLOCK_BYTES : 16);
+uint32_t record_header_size(uint32_t key_size, uint64_t frames, record_form form) {
+    return (uint32_t)round_up(record_table_offset(key_size) + 8 * frames, header_step[form]);
 }
 
 /* The numbers behind the frame table, in this order. */
@@ -80,14 +81,20 @@ typedef struct layout {
     uint8_t frame_shift;
 } layout;
 
-static layout layout_of(const record_header *h) {
-    size_t bytes = tail_offset(h) + tail_bytes(h);
-    uint64_t header_size = round_up(bytes, 16);
-    if (round_up(header_size + h->stored_size, UNIT_BYTES) >= RECORD_BLOCK_ALIGNED_BYTES)
-        header_size = round_up(bytes, BLOCK_BYTES);
-    return (layout){.units = units_of(header_size + h->stored_size),
+static layout layout_in(const record_header *h, record_form form) {
+    uint64_t header_size = round_up(tail_offset(h) + tail_bytes(h), header_step[form]);
+    return (layout){.units = length_round(round_up(header_size + h->stored_size, length_step[form]) / UNIT_BYTES),
                     .header_size = (uint32_t)header_size,
                     .frame_shift = h->stored_size == 0 ? 0 : FRAME_SHIFT};
+}
+
+static layout layout_of(const record_header *h) {
+    layout l = layout_in(h, RECORD_SMALL);
+    return l.units < LARGE_UNITS ? l : layout_in(h, RECORD_ON_UNIT);
+}
+
+static bool layout_agrees(const record_header *h, layout l) {
+    return h->header_size == l.header_size && h->units == l.units && h->frame_shift == l.frame_shift;
 }
 
 void record_layout(record_header *header) {
@@ -97,10 +104,6 @@ void record_layout(record_header *header) {
     header->header_size = l.header_size;
     header->units = l.units;
     header->frame_shift = l.frame_shift;
-}
-
-uint64_t record_align(uint64_t offset, uint64_t units) {
-    return round_up(offset, units >= BLOCK_ALIGNED_UNITS ? BLOCK_BYTES : UNIT_BYTES);
 }
 
 /* Sizes of key, value and payload as the type wants them. */
@@ -164,7 +167,7 @@ static bool fields_agree(const record_header *h) {
     }
     if (h->version == 0 || !sizes_agree(h)) return false;
     layout l = layout_of(h);
-    return h->header_size == l.header_size && h->units == l.units && h->frame_shift == l.frame_shift;
+    return layout_agrees(h, l) || (l.units >= LARGE_UNITS && layout_agrees(h, layout_in(h, RECORD_ON_BLOCK)));
 }
 
 /* The first 64 bytes, which a SKIP has as well, but for the checksum. */
@@ -213,18 +216,6 @@ void record_encode(uint8_t *out, const record_header *header, const void *key, c
     memset(next, 0, out + header->header_size - next);
 
     le64_put(out + AT_CHECKSUM, header_checksum(out, header->header_size, seed));
-}
-
-void record_encode_skip(uint8_t out[RECORD_SKIP_HEADER_BYTES], uint64_t units, uint64_t place, uint64_t durable_place,
-                        uint64_t seed) {
-    record_header header = {.type = RECORD_SKIP,
-                            .header_size = RECORD_SKIP_HEADER_BYTES,
-                            .units = units,
-                            .place = place,
-                            .durable_place = durable_place};
-    CHECK(fields_agree(&header));
-    encode_common(out, &header);
-    le64_put(out + AT_CHECKSUM, header_checksum(out, RECORD_SKIP_HEADER_BYTES, seed));
 }
 
 void record_rebind(uint8_t *bytes, uint32_t header_size, uint64_t seed) {

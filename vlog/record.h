@@ -13,7 +13,7 @@
 #define RECORD_MAGIC 0x636572c7u
 #define RECORD_SKIP_HEADER_BYTES 64u
 #define RECORD_FIXED_BYTES 80u
-#define RECORD_BLOCK_ALIGNED_BYTES ((uint64_t)65536) /* records of this length and more begin on a block */
+#define RECORD_LARGE_BYTES ((uint64_t)65536) /* a record of this length or more is large: holes do for it */
 #define FRAME_SHIFT 16u
 #define FRAME_BYTES ((uint64_t)1 << FRAME_SHIFT)
 #define RECORD_KEY_MAX 65536u
@@ -65,16 +65,19 @@ static inline uint64_t record_content_size(const record_header *h) {
 /* Bytes of an entry of the frame table: checksum, and with a codec the stored length. */
 static inline size_t record_table_step(uint8_t codec) { return codec == CODEC_RAW ? 8 : 12; }
 
-/* Bytes before the payload of a PUT that is raw and of no batch. A record that begins on a block has its payload on one
- * as well: copies to and from the page cache cost up to twice as much where source and target are not aligned alike. */
-uint32_t record_header_size(uint32_t key_size, uint64_t frames, bool on_block);
+/* The payload of a large record begins on a unit: a copy whose source lies across two lines of the processor's cache
+ * each time costs up to twice as much. Builds before FEATURE_ON_UNITS had each of them, and its payload, on a block. */
+typedef enum record_form { RECORD_SMALL, RECORD_ON_UNIT, RECORD_ON_BLOCK } record_form;
+
+/* As far as place and length tell: what lies like one on a block is taken for one. */
+record_form record_form_of(uint64_t offset, uint64_t units);
+
+/* Bytes before the payload of a PUT that is raw and of no batch. */
+uint32_t record_header_size(uint32_t key_size, uint64_t frames, record_form form);
 
 /* Fills header_size, units and frame_shift of a record from type, flags, codec, key_size, value_size and stored_size.
  * Its content is at most RECORD_PAYLOAD_MAX bytes. */
 void record_layout(record_header *header);
-
-/* Where a record of this length may begin at or after `offset`. */
-uint64_t record_align(uint64_t offset, uint64_t units);
 
 /* The whole blocks in a range of bytes; where there are none, the end may lie before the beginning. */
 static inline os_range record_blocks(uint64_t begin, uint64_t end) {
@@ -85,8 +88,6 @@ static inline os_range record_blocks(uint64_t begin, uint64_t end) {
  * content; `lengths`, where the codec is not raw, its stored length. */
 void record_encode(uint8_t *out, const record_header *header, const void *key, const uint64_t *frames,
                    const uint32_t *lengths, uint64_t seed);
-void record_encode_skip(uint8_t out[RECORD_SKIP_HEADER_BYTES], uint64_t units, uint64_t place, uint64_t durable_place,
-                        uint64_t seed);
 
 /* Makes an encoded header valid at another place: only its checksum changes. */
 void record_rebind(uint8_t *bytes, uint32_t header_size, uint64_t seed);

@@ -23,6 +23,7 @@ static vlog_space space_of(segment *s) {
                         .end_place = s->end_place,
                         .lowest_version = s->lowest_version,
                         .scattered = atomic_load(&s->scattered),
+                        .edges = atomic_load(&s->edges),
                         .compacted = s->compacted,
                         .punched = s->punched,
                         .held = vlog_is_held(s),
@@ -53,7 +54,11 @@ int vlog_space_list(vlog *log, vlog_space **list, size_t *count) {
 
 bool vlog_is_empty(const segment *s) { return atomic_load(&s->live) == 0 && !vlog_is_held(s); }
 
-void vlog_note_scattered(segment *s, uint64_t bytes) { atomic_store(&s->scattered, bytes); }
+void vlog_note_dead(vlog *log, segment *s, uint64_t scattered, uint64_t edges) {
+    atomic_store(&s->scattered, scattered);
+    atomic_fetch_add(&log->edge_bytes, edges - atomic_exchange(&s->edges, edges));
+}
+
 int vlog_note_shared(vlog *log, segment *s, bool *shared, cairn_error *error) {
     os_file *file = NULL;
     os_file_info info;
@@ -139,6 +144,7 @@ static void remove_file(vlog *log, segment *s, uint64_t *freed) {
     if (rc == 0) *freed += s->sealed_size - atomic_load(&s->freed);
     atomic_fetch_sub(&log->record_bytes, atomic_load(&s->end) - SEGMENT_DATA_OFFSET - atomic_load(&s->freed));
     atomic_fetch_sub(&log->footer_bytes, segment_footer_bytes(s));
+    atomic_fetch_sub(&log->edge_bytes, atomic_load(&s->edges));
     if (rc != 0) vlog_say(log, CAIRN_LOG_WARNING, "cannot remove %s, which is not needed any more", name.text);
     segment_free(s);
 }

@@ -201,11 +201,9 @@ int vlog_prepare(vlog *log, cairn_error *error) {
     return rc;
 }
 
-static uint64_t end_with(uint64_t from, uint64_t units) { return record_align(from, units) + units * UNIT_BYTES; }
-
 bool vlog_has_room(const vlog *log, uint64_t from, uint64_t units) {
     const segment *s = log->active;
-    uint64_t end = end_with(from, units);
+    uint64_t end = from + units * UNIT_BYTES;
     return end <= s->target || (end <= segment_capacity(s) && log->spare == NULL);
 }
 
@@ -261,7 +259,7 @@ int vlog_make_room(vlog *log, uint64_t units, cairn_error *error) {
         log->spare = log->active;
         log->active = NULL;
     }
-    if (log->spare != NULL && end_with(SEGMENT_DATA_OFFSET, units) <= segment_capacity(log->spare)) {
+    if (log->spare != NULL && SEGMENT_DATA_OFFSET + units * UNIT_BYTES <= segment_capacity(log->spare)) {
         activate(log, log->spare);
         log->spare = NULL;
         return CAIRN_OK;

@@ -6,7 +6,7 @@
  *    SEGMENT_SEALED nothing of them changes any more but size and checksum, when the segment is punched (vlog/punch.h),
  *    which readers of footers take under the lock. `end` is atomic, because statistics read it without the lock.
  *  - `target`, `written`, `written_back`: the append lock.
- *  - `live`, `freed`, `held_bytes`, `holds`, `spoiled`, `no_holes`, `shared`, `scattered`: atomic, any thread.
+ *  - `live`, `freed`, `held_bytes`, `holds`, `spoiled`, `no_holes`, `shared`, `scattered`, `edges`: atomic, any thread.
  *    `warm`, `viewed`: see vlog/warm.h and vlog/viewed.h.
  *  - base_granule and granules of a compacted segment: its writer's, until it is published.
  *  - `handle`: published atomically. A user of it is inside the epoch. It is opened on first use and closed, when too
@@ -57,7 +57,8 @@ typedef struct segment {
     atomic_bool no_holes;        /* its footer is damaged: what lives in it must be moved */
     atomic_bool shared;          /* a backup had it too when holes were last thought of: it is immutable */
     atomic_bool backed_up;       /* a backup under way holds it: what dies in it is pinned */
-    _Atomic uint64_t scattered;  /* dead bytes that the last look found in runs too short for holes */
+    _Atomic uint64_t scattered;  /* dead bytes that the last look found in runs too short for holes, ... */
+    _Atomic uint64_t edges;      /* ... and at the edges of holes, in blocks that something else lies in as well */
     uint64_t sealed_size, trailer_checksum, first_place, end_place, lowest_version; /* set when full */
     _Atomic(segment_handle *) handle;
     bool no_window; /* fixed */

@@ -66,7 +66,7 @@ static int decode_here(walker *w, size_t step, cairn_error *error) {
 
 int walker_next(walker *w, cairn_error *error) {
     /* Behind a large record the next header is read alone; among small ones many come along. */
-    size_t step = w->next - w->offset >= RECORD_BLOCK_ALIGNED_BYTES ? STEP_SMALL : STEP_LARGE;
+    size_t step = w->next - w->offset >= RECORD_LARGE_BYTES ? STEP_SMALL : STEP_LARGE;
     w->offset = w->next;
     return decode_here(w, step, error);
 }

@@ -70,6 +70,7 @@ static void print_json(const cairn_stats *s) {
     json_number(&object, "keys", s->keys);
     json_number(&object, "live_bytes", s->live_bytes);
     json_number(&object, "dead_bytes", s->dead_bytes);
+    json_number(&object, "edge_bytes", s->edge_bytes);
     json_number(&object, "pinned_bytes", s->pinned_bytes);
     json_number(&object, "allocated_bytes", s->allocated_bytes);
     json_number(&object, "index_bytes", s->index_bytes);
@@ -107,6 +108,7 @@ static void print_table(const cairn_stats *s) {
     print_count("keys", s->keys);
     print_bytes("live_bytes", s->live_bytes);
     print_bytes("dead_bytes", s->dead_bytes);
+    print_bytes("edge_bytes", s->edge_bytes);
     print_bytes("pinned_bytes", s->pinned_bytes);
     print_bytes("allocated_bytes", s->allocated_bytes);
     print_bytes("index_bytes", s->index_bytes);

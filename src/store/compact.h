@@ -61,7 +61,7 @@ static inline bool space_is_between(const vlog_space *s, uint64_t from, uint64_t
 }
 
 static inline uint64_t space_garbage(const vlog_space *s) {
-    return s->bytes - min_u64(s->bytes, s->live + s->kept + s->gaps);
+    return s->bytes - min_u64(s->bytes, s->live + s->kept + s->gaps + s->edges);
 }
 
 /* Of a victim, vlog_space.batch is the lowest number of a batch that has its COMMIT in it and may have parts before it;

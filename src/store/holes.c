@@ -8,10 +8,11 @@
 
 #include <stdlib.h>
 
-#define LARGE_BYTES ((uint64_t)8 << 10)      /* records of that size on average: their footer is cheap to look at */
-#define ENTRY_BYTES 20u                      /* about: of a footer's entry */
-#define LEAST_GAIN ((uint64_t)256 << 10)     /* of a segment: a punch costs a sync */
-#define RUN_BYTES ((uint64_t)64 << 10)       /* of whole blocks in a row: a hole costs an extent */
+#define LARGE_BYTES ((uint64_t)8 << 10)  /* records of that size on average: their footer is cheap to look at */
+#define ENTRY_BYTES 20u                  /* about: of a footer's entry */
+#define LEAST_GAIN ((uint64_t)256 << 10) /* of a segment: a punch costs a sync */
+/* Of whole blocks in a row, since a hole costs an extent: those of a large record, wherever it begins. */
+#define RUN_BYTES (RECORD_LARGE_BYTES - BLOCK_BYTES)
 #define RUN_BYTES_MOVED ((uint64_t)16 << 10) /* likewise, where a copy was made for it */
 #define LIVE_SHARE 32u                       /* with less live than that, a segment is emptied: it costs little */
 #define SCATTERED_SHARE 8u /* with more dead than that between what lives, in short runs, it is emptied as well */
@@ -60,7 +61,6 @@ static int plan_one(holes *h, const vlog_space *s, uint64_t least, cairn_error *
         store_say(h->store, CAIRN_LOG_ERROR, "no holes for a segment: %s", error->message);
         return CAIRN_OK;
     }
-    if (rc == CAIRN_OK) vlog_note_scattered(s->segment, space_garbage(s) - min_u64(space_garbage(s), gain));
     if (p == NULL) return rc;
     h->list[h->count++] = p;
     h->gain += gain;

@@ -250,7 +250,7 @@ static int copy_tombstone(unit *u, segment *s, const footer_entry *e, cairn_erro
 }
 
 static int copy_entry(unit *u, segment *s, const footer_entry *e, cairn_error *error) {
-    bool passes = !u->run->sieves || e->units * UNIT_BYTES < RECORD_BLOCK_ALIGNED_BYTES;
+    bool passes = !u->run->sieves || e->units * UNIT_BYTES < RECORD_LARGE_BYTES;
     bool is_value = e->type == RECORD_PUT || e->type == RECORD_STREAM;
     bool live = passes && is_value && space_index_names(u->store, s, e);
     bool needed = !live && !u->run->sieves && covers(e) && tombstones_is_needed(&u->dead, e->hash, e->version);

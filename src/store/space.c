@@ -15,6 +15,7 @@
 #define NARROW_LARGE 0.75
 #define SLACK_MIN ((uint64_t)8 << 20)
 #define SOME_BYTES ((uint64_t)256 << 10) /* manifests, roots of checkpoints, header blocks */
+#define EDGE_SHARE 32u                   /* of a segment: with less at the edges of holes even `full` copies nothing */
 #define SIEVE_SHARE 32u                  /* of a segment: with less scattered garbage it is not sieved */
 #define LOOK_STEP ((uint64_t)1 << 20)    /* garbage that comes before the next look */
 
@@ -29,8 +30,11 @@
 
 /* ---- The bound ---- */
 
+static uint64_t left_of(uint64_t bytes, uint64_t used) { return bytes - min_u64(bytes, used); }
+
+/* Without what lies at the edges of holes, which is allocated for what lives in the same blocks. */
 static uint64_t dead_bytes(const cairn *store) {
-    return vlog_dead_bytes(store->log) + atomic_load(&store->dead_stream_bytes);
+    return left_of(vlog_dead_bytes(store->log), vlog_edge_bytes(store->log)) + atomic_load(&store->dead_stream_bytes);
 }
 
 /* Of what is live: what needs no copy to be given back. */
@@ -52,8 +56,6 @@ static uint64_t bytes_besides(const cairn *store, uint64_t share) {
     return min_u64(bytes, share / 4);
 }
 
-static uint64_t left_of(uint64_t bytes, uint64_t used) { return bytes - min_u64(bytes, used); }
-
 uint64_t space_slack(const cairn *store) { return max_u64(SLACK_MIN, 2 * vlog_segment_target(store->log)); }
 
 store_space store_space_get(cairn *store) {
@@ -62,7 +64,7 @@ store_space store_space_get(cairn *store) {
     double large = large_share(store, live), amp = store->options.max_space_amp;
     if (amp == 0) amp = blend(large, SPACE_AMP_SMALL, SPACE_AMP_LARGE);
     uint64_t slack = space_slack(store);
-    uint64_t share = (uint64_t)((amp - 1) * (double)(live + pinned));
+    uint64_t share = (uint64_t)((amp - 1) * (double)(live + vlog_edge_bytes(store->log) + pinned));
     share -= bytes_besides(store, share);
     uint64_t reserve = min_u64(atomic_load(&store->reserve.size), slack / 4);
     store_space s = {.large = large,
@@ -230,8 +232,8 @@ static void choose(victims *v, size_t i) {
 }
 
 /* Whether there is more dead in it than what fills up to a block, which a copy would need as well. */
-static bool has_garbage(cairn *store, const vlog_space *s) {
-    uint64_t garbage = space_garbage(s), gaps = 0;
+static bool has_garbage(cairn *store, const vlog_space *s, uint64_t garbage) {
+    uint64_t gaps = 0;
     entry_cursor c;
     cairn_error ignored;
     if (garbage == 0 || garbage > s->bytes / 64 || s->compacted) return garbage > 0;
@@ -247,8 +249,9 @@ static bool has_garbage(cairn *store, const vlog_space *s) {
 /* With all garbage goes what was kept for its sake. */
 static bool is_wanted(cairn *store, const vlog_space *s, double ratio, bool full) {
     uint64_t garbage = space_garbage(s);
+    if (full && s->edges > s->bytes / EDGE_SHARE) garbage += s->edges;
     if (space_is_for_holes(store, s) && garbage < s->bytes / 64) return false; /* as good as it gets without a copy */
-    if (full) return s->kept > 0 || has_garbage(store, s);
+    if (full) return s->kept > 0 || has_garbage(store, s, garbage);
     return garbage > 0 && (double)garbage >= ratio * (double)s->bytes;
 }
 

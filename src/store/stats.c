@@ -33,6 +33,7 @@ int cairn_stats_get(cairn *store, cairn_stats *stats, cairn_error *error) {
         .live_bytes = usage.live_bytes + atomic_load(&store->stream_bytes),
         .dead_bytes =
             usage.record_bytes - min_u64(usage.live_bytes, usage.record_bytes) + atomic_load(&store->dead_stream_bytes),
+        .edge_bytes = vlog_edge_bytes(store->log),
         .pinned_bytes = side_table_pinned_bytes(store->side) + vlog_backup_pinned(store->log),
         .cache_bytes = cache.bytes,
         .cache_hits = cache.hits,
@@ -46,7 +47,7 @@ int cairn_stats_get(cairn *store, cairn_stats *stats, cairn_error *error) {
         .replay_records = vlog_appended_place(store->log) - atomic_load(&store->covered_place),
         .checkpoint_age_ms = written_ms == 0 ? UINT64_MAX : now_ms - min_u64(written_ms, now_ms),
     };
-    s.dead_bytes -= min_u64(s.pinned_bytes, s.dead_bytes);
+    s.dead_bytes -= min_u64(s.pinned_bytes + s.edge_bytes, s.dead_bytes);
     store_ordered_count(store, &s);
     store_snapshots_count(store, &s.snapshots, &s.snapshot_age_ms, &s.scans);
     rc = allocated(store, &s.allocated_bytes, error);

@@ -378,7 +378,7 @@ static void no_more_than_128_values_are_asked_for_ahead(void **state) {
 }
 
 static void no_more_than_8_mib_are_asked_for_ahead(void **state) {
-    assert_int_equal(asked_ahead(*state, 100, 200000), ((uint64_t)8 << 20) / 204800 + 1);
+    assert_int_equal(asked_ahead(*state, 100, 200000), ((uint64_t)8 << 20) / (200000 + 128) + 1);
 }
 
 static void what_is_in_memory_costs_one_call_each(void **state) {

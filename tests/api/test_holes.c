@@ -12,13 +12,23 @@
 
 #include <cmocka.h>
 
-static cairn_compact_result compact(sim_box *b, int expected) {
-    cairn_compact_options o = {.struct_size = sizeof o, .full = true};
+static cairn_compact_result compact_with(sim_box *b, bool full, int expected) {
+    cairn_compact_options o = {.struct_size = sizeof o, .full = full};
     cairn_compact_result result = {.struct_size = sizeof result};
     cairn_error error = {0};
     int rc = cairn_compact(b->store, &o, &result, &error);
     if (rc != expected) fail_msg("cairn_compact: %d, %s", rc, error.message);
     return result;
+}
+
+static cairn_compact_result compact(sim_box *b, int expected) { return compact_with(b, true, expected); }
+
+/* Without a copy for the sake of little; the active segment is looked at as well. */
+static cairn_compact_result compact_some(sim_box *b) {
+    vlog *log = b->store->log;
+    assert_int_equal(vlog_sync(log, vlog_appended_place(log), NULL), CAIRN_OK);
+    assert_int_equal(vlog_seal_active(log, 1, 0, NULL), CAIRN_OK);
+    return compact_with(b, false, CAIRN_OK);
 }
 
 /* Four segments, of whose twenty values every second one is dead. */
@@ -50,7 +60,7 @@ static void large_dead_records_give_their_blocks_back_without_a_copy(void **stat
     uint64_t before = stats_of(b->store).allocated_bytes;
     cairn_compact_result r = compact(b, CAIRN_OK);
     assert_int_equal(r.bytes_moved, 0);
-    assert_true(r.bytes_freed >= 10 * BULK_BYTES);
+    assert_true(r.bytes_freed >= 10 * BULK_WHOLE_BYTES);
     cairn_stats after = stats_of(b->store);
     assert_true(before - after.allocated_bytes >= 10 * BULK_BYTES - (64 << 10));
     assert_true(after.dead_bytes < 64 << 10);
@@ -63,6 +73,96 @@ static void large_dead_records_give_their_blocks_back_without_a_copy(void **stat
     }
 }
 
+/* ---- Blocks that dead and live records share ---- */
+
+#define SHARED                                                                                                         \
+    12u /* large values in a segment, each behind a small one, so that every one begins elsewhere in a block */
+
+static void put_shared(sim_box *b) {
+    char key[16];
+    for (unsigned i = 0; i < SHARED; i++) {
+        bulk_key(key, "small", i);
+        put_text(b->store, key, random_pool(), 100 + 320 * i);
+        bulk_key(key, "value", i);
+        put_text(b->store, key, random_pool() + i, RECORD_LARGE_BYTES);
+    }
+}
+
+static void expect_shared(sim_box *b, unsigned first) {
+    char key[16];
+    for (unsigned i = 0; i < SHARED; i++) {
+        bulk_key(key, "small", i);
+        expect_get(b->store, key, strlen(key), random_pool(), 100 + 320 * i);
+        bulk_key(key, "value", i);
+        if (i % 2 == first) expect_get(b->store, key, strlen(key), random_pool() + i, RECORD_LARGE_BYTES);
+        if (i % 2 != first) expect_absent(b->store, key);
+    }
+    assert_int_equal(verify_damage(b->store), 0);
+}
+
+static void a_dead_record_of_64_kib_gives_its_whole_blocks_back_wherever_it_begins(void **state) {
+    sim_box *b = *state;
+    put_shared(b);
+    for (unsigned i = 0; i < SHARED; i += 2) {
+        delete_bulk(b, "value", i, i + 1);
+    }
+    cairn_compact_result r = compact_some(b);
+    assert_int_equal(r.bytes_moved, 0);
+    assert_true(r.bytes_freed >= SHARED / 2 * (RECORD_LARGE_BYTES - BLOCK_BYTES));
+    for (int way = 0; way < WAYS; way++) {
+        come_back(b, way);
+        expect_shared(b, 1);
+    }
+}
+
+static void what_holes_leave_in_shared_blocks_is_told_apart_from_garbage(void **state) {
+    sim_box *b = *state;
+    put_shared(b);
+    assert_int_equal(stats_of(b->store).edge_bytes, 0);
+    for (unsigned i = 0; i < SHARED; i += 2) {
+        delete_bulk(b, "value", i, i + 1);
+    }
+    (void)compact_some(b);
+    cairn_stats stats = stats_of(b->store);
+    assert_in_range(stats.edge_bytes, 1, SHARED / 2 * 2 * BLOCK_BYTES);
+    assert_true(stats.dead_bytes < BLOCK_BYTES); /* the deletions */
+    for (unsigned i = 0; i < SHARED; i++) {
+        delete_bulk(b, "value", i, i + 1);
+        delete_bulk(b, "small", i, i + 1);
+    }
+    (void)compact(b, CAIRN_OK);
+    assert_int_equal(stats_of(b->store).edge_bytes, 0);
+}
+
+/* Every third one lives, between holes: a copy needs a block less for each. */
+static void a_full_compaction_copies_what_is_scattered_among_holes(void **state) {
+    sim_box *b = *state;
+    put_bulk(b, "fill", 0, 1);
+    for (unsigned i = 0; i < SHARED; i++) {
+        char key[16];
+        bulk_key(key, "value", i);
+        put_text(b->store, key, random_pool() + i, RECORD_LARGE_BYTES);
+    }
+    for (unsigned i = 0; i < SHARED; i++) {
+        if (i % 3 != 1) delete_bulk(b, "value", i, i + 1);
+    }
+    delete_bulk(b, "fill", 0, 1);
+    assert_int_equal(compact_some(b).bytes_moved, 0);
+    assert_true(stats_of(b->store).edge_bytes > 0);
+    cairn_compact_result full = compact(b, CAIRN_OK);
+    assert_true(full.bytes_moved >= SHARED / 3 * RECORD_LARGE_BYTES);
+    assert_int_equal(stats_of(b->store).edge_bytes, 0);
+    for (int way = 0; way < WAYS; way++) {
+        come_back(b, way);
+        for (unsigned i = 1; i < SHARED; i += 3) {
+            char key[16];
+            bulk_key(key, "value", i);
+            expect_get(b->store, key, strlen(key), random_pool() + i, RECORD_LARGE_BYTES);
+        }
+        assert_int_equal(verify_damage(b->store), 0);
+    }
+}
+
 static void what_dies_later_is_freed_later(void **state) {
     sim_box *b = *state;
     make_dead(b);
@@ -71,7 +171,7 @@ static void what_dies_later_is_freed_later(void **state) {
         delete_bulk(b, "a", i, i + 1);
     }
     cairn_compact_result r = compact(b, CAIRN_OK);
-    assert_true(r.bytes_freed >= 4 * BULK_BYTES && r.bytes_moved < BULK_BYTES);
+    assert_true(r.bytes_freed >= 4 * BULK_WHOLE_BYTES && r.bytes_moved < BULK_BYTES);
     for (int way = 0; way < WAYS; way++) {
         come_back(b, way);
         expect_bulk(b, "a", 3, 4);
@@ -114,7 +214,7 @@ static void a_segment_in_which_little_lives_goes_as_a_whole(void **state) {
     put_text(b->store, "small", "s", 1);
     delete_bulk(b, "a", 0, 20);
     cairn_compact_result r = compact(b, CAIRN_OK);
-    assert_true(r.bytes_freed >= 20 * BULK_BYTES && r.bytes_moved < 4096);
+    assert_true(r.bytes_freed >= 20 * BULK_WHOLE_BYTES && r.bytes_moved < 4096);
     assert_true(stats_of(b->store).allocated_bytes < 2 * BULK_BYTES);
     expect_text(b->store, "small", "s");
 }
@@ -172,7 +272,7 @@ static void what_a_snapshot_sees_keeps_its_blocks_until_it_is_closed(void **stat
     assert_true(compact(b, CAIRN_OK).bytes_freed < BULK_BYTES);
     expect_in(snapshot, "a4", random_pool() + 4, BULK_BYTES);
     cairn_snapshot_close(snapshot);
-    assert_true(compact(b, CAIRN_OK).bytes_freed >= 10 * BULK_BYTES);
+    assert_true(compact(b, CAIRN_OK).bytes_freed >= 10 * BULK_WHOLE_BYTES);
     expect_half(b);
 }
 
@@ -287,7 +387,7 @@ static void a_footer_that_does_not_fit_changes_nothing(void **state) {
         come_back(b, way);
         expect_half(b);
     }
-    assert_true(compact(b, CAIRN_OK).bytes_freed >= 10 * BULK_BYTES);
+    assert_true(compact(b, CAIRN_OK).bytes_freed >= 10 * BULK_WHOLE_BYTES);
 }
 
 /* Zeros that a footer lists were freed; with the footer damaged nobody can tell, and nothing wrong is returned. */
@@ -321,6 +421,9 @@ int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, sim_box_setup, sim_box_teardown)
     const struct CMUnitTest tests[] = {
         TEST(large_dead_records_give_their_blocks_back_without_a_copy),
+        TEST(a_dead_record_of_64_kib_gives_its_whole_blocks_back_wherever_it_begins),
+        TEST(what_holes_leave_in_shared_blocks_is_told_apart_from_garbage),
+        TEST(a_full_compaction_copies_what_is_scattered_among_holes),
         TEST(what_dies_later_is_freed_later),
         TEST(what_is_a_hole_is_punched_again_by_another_handle_only),
         TEST(a_segment_in_which_little_lives_goes_as_a_whole),

@@ -175,6 +175,7 @@ static void puts_go_on_while_the_next_segment_is_being_created(void **state) {
     atomic_store(&creations_wait, false);
     atomic_store(&creation_waits, false);
     assert_int_equal(store_open_on(&store, &held, *state, &o, UINT64_MAX, NULL), CAIRN_OK);
+    put_text(store, "zeroth", value, 64 << 10); /* the first large one is noted in the manifest */
     atomic_store(&creations_wait, true);
     put_text(store, "first", value, 2 << 20);
     while (!atomic_load(&creation_waits))

@@ -21,9 +21,9 @@ json 'length == 1 and .[0].keys == 3 and .[0].index_bytes > 0 and .[0].segments 
     and has("checkpoint_age_ms") and has("streams") and has("cache_hits") and has("cache_misses")
     and has("expiring_keys") and has("snapshots") and has("snapshot_age_ms")
     and has("scans") and has("ordered") and has("ordered_building") and has("ordered_bytes")
-    and has("ordered_pending"))'
+    and has("ordered_pending") and has("edge_bytes"))'
 exits 0 stats "$store"
-for field in keys live_bytes dead_bytes pinned_bytes allocated_bytes index_bytes index_bytes_per_key cache_bytes cache_hits \
+for field in keys live_bytes dead_bytes edge_bytes pinned_bytes allocated_bytes index_bytes index_bytes_per_key cache_bytes cache_hits \
     cache_misses expiring_keys snapshots snapshot_age_ms scans segments streams replay_bytes replay_records \
     checkpoint_age_ms ordered ordered_bytes ordered_pending; do
     grep -qE "^$field +[0-9ny]" "$out" || fail "stats does not tell $field"

@@ -48,13 +48,12 @@ static int file_named(const specimen *s, const char *name) {
 /* ---- Making checksums anew: from the inside out, by the layout before the forgery ---- */
 
 static void reseal_record(const forgery *g, const specimen_record *r, uint64_t seed) {
-    uint8_t *b = g->bytes[r->file], *h = b + r->header;
+    uint8_t *b = g->bytes[r->file], *h = b + r->begin;
     uint32_t key_size = (uint32_t)g->s->keys[r->key].size;
     if (r->value_size > 0 && r->value_size <= FRAME_BYTES) {
         le64_put(h + record_table_offset(key_size), checksum(b + r->value_begin, r->value_size, 0));
     }
-    le64_put(h, checksum(h + 8, r->value_begin - r->header - 8, seed + r->header));
-    if (r->skip) le64_put(b + r->begin, checksum(b + r->begin + 8, RECORD_SKIP_HEADER_BYTES - 8, seed + r->begin));
+    le64_put(h, checksum(h + 8, r->value_begin - r->begin - 8, seed + r->begin));
 }
 
 static void reseal_segment(const forgery *g, unsigned file) {
@@ -263,7 +262,7 @@ static void forge_file(const forgery *g, counter *c, unsigned file) {
     if (!f->open) forge_area(g, c, file, f->record_end, f->size);
     for (size_t i = 0; i < g->s->steps; i++) {
         const specimen_record *r = &g->s->records[i];
-        if (r->file == file) forge_area(g, c, file, r->header + 8, r->header + RECORD_FIXED_BYTES + 8);
+        if (r->file == file) forge_area(g, c, file, r->begin + 8, r->begin + RECORD_FIXED_BYTES + 8);
         bool named = r->file == file && r->value_size == VALUE_DESCRIPTOR_BYTES;
         if (named) forge_area(g, c, file, r->value_begin, r->value_begin + r->value_size);
     }
@@ -375,7 +374,7 @@ static void the_size_in_a_record_is_compared_with_the_value_file_before_memory_i
     const specimen_record *r = &s.records[i - 1];
     const specimen_key *key = &s.keys[r->key];
     assert_int_equal(s.state[s.steps][r->key], s.state[i][r->key]); /* it is the newest of its key */
-    assert_int_equal(open_forged(&g, r->file, r->header + 56, (uint64_t)1 << 50, &store, &disk), CAIRN_OK);
+    assert_int_equal(open_forged(&g, r->file, r->begin + 56, (uint64_t)1 << 50, &store, &disk), CAIRN_OK);
     assert_int_equal(cairn_get(store, key->bytes, key->size, &value, &size, NULL), CAIRN_CORRUPT);
     assert_int_equal(cairn_close(store), CAIRN_OK);
     sim_free(disk);

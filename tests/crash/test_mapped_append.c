@@ -221,6 +221,7 @@ static void where_copy_and_call_fail_the_put_does_and_the_next_one_succeeds(void
 
 static void a_failed_write_takes_what_was_ready_with_it_and_the_next_put_has_it_anew(void **state) {
     sim_box *b = *state;
+    put_text(b->store, "first", random_pool(), RECORD_LARGE_BYTES); /* which is noted in the manifest */
     put_small(b, 0, ENOUGH);
     sim_fault fault = {.kinds = SIM_WRITE, .error = -EIO, .partial = true};
     sim_fault_set(b->disk, &fault);

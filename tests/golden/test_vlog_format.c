@@ -7,6 +7,7 @@
 #include "src/base/codec.h"
 #include "src/base/keyhash.h"
 #include "src/base/status.h"
+#include "tests/support/earlier_records.h"
 #include "tests/support/os_sim.h"
 #include "vlog/footer.h"
 #include "vlog/manifest.h"
@@ -80,7 +81,7 @@ static size_t build_delete(uint8_t *out) {
 }
 
 static size_t build_skip(uint8_t *out) {
-    record_encode_skip(out, 2, 102, 101, segment_seed() + SKIP_OFFSET);
+    earlier_skip(out, 2, 102, 101, segment_seed() + SKIP_OFFSET);
     return 128;
 }
 

@@ -6,6 +6,7 @@
 #include "tests/support/sim_box.h"
 
 #define BULK_BYTES ((size_t)200000)
+#define BULK_WHOLE_BYTES (BULK_BYTES - 2 * 4096) /* in blocks of its own at least */
 
 void bulk_key(char key[16], const char *kind, unsigned i);
 void put_bulk(sim_box *b, const char *kind, unsigned from, unsigned to);

@@ -149,7 +149,6 @@ static bool byte_is_verified(const specimen *s, unsigned file, uint64_t at) {
         return at < f->record_end + entries || at >= f->size - FOOTER_TRAILER_BYTES;
     }
     const specimen_record *r = specimen_record_at(s, file, at);
-    if (r->skip && at < r->header) return at < r->begin + RECORD_SKIP_HEADER_BYTES;
     return at < r->value_begin + r->value_size;
 }
 

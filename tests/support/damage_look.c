@@ -185,7 +185,7 @@ static uint64_t whole_records(const look *l) {
     uint64_t count = 0;
     for (size_t i = 0; i < l->s->steps; i++) {
         const specimen_record *r = &l->s->records[i];
-        if (!damage_touches_record(l->d, r)) count += r->skip ? 2 : 1;
+        if (!damage_touches_record(l->d, r)) count++;
     }
     return count;
 }

@@ -115,11 +115,10 @@ static void take_step(making *m) {
     r->begin = active == before ? end_before : SEGMENT_DATA_OFFSET;
     r->end = atomic_load(&active->end);
     r->next_place = vlog_next_place(log);
-    r->skip = r->next_place - place_before == 2;
-    r->header = r->skip ? round_up(r->begin, BLOCK_BYTES) : r->begin;
+    CHECK(r->next_place - place_before == 1);
     record_header h = {.type = RECORD_PUT, .key_size = (uint32_t)k->size, .stored_size = r->value_size};
     record_layout(&h);
-    r->value_begin = r->header + h.header_size;
+    r->value_begin = r->begin + h.header_size;
     s->steps++;
 }
 

@@ -38,12 +38,11 @@ typedef struct specimen_key {
     size_t size;
 } specimen_key;
 
-/* What a step appended: [begin, end) of the file, from the end of the record before it on, so with its SKIP. */
+/* What a step appended: [begin, end) of the file. */
 typedef struct specimen_record {
     unsigned file; /* index in files */
     unsigned key;
-    bool skip;                        /* it begins with one */
-    uint64_t begin, header, end;      /* header: of the record itself */
+    uint64_t begin, end;
     uint64_t value_begin, value_size; /* the payload: a value, or the name of a value file */
     uint64_t durable_place;           /* that it carries */
     uint64_t next_place;              /* behind it */

@@ -228,7 +228,7 @@ static const poke pokes[] = {
     {20, 4, 127, CAIRN_CORRUPT, 20},
     {24, 1, 'X', CAIRN_CORRUPT, 24},
     {40, 8, 32, CAIRN_CORRUPT, 20}, /* its header is longer */
-    {40, 8, 64, CAIRN_UNSUPPORTED, 40},
+    {40, 8, 128, CAIRN_UNSUPPORTED, 40},
     {40, 8, (uint64_t)1 << 63, CAIRN_UNSUPPORTED, 40},
     {40, 8, FEATURES_KNOWN | FEATURES_KNOWN << 1, CAIRN_UNSUPPORTED, 40},
     {56, 8, (uint64_t)1 << 63, CAIRN_CORRUPT, 56},

@@ -2,6 +2,7 @@
 #include "src/base/checksum.h"
 #include "src/base/codec.h"
 #include "src/base/location.h"
+#include "tests/support/earlier_records.h"
 #include "vlog/record.h"
 
 #include <setjmp.h>
@@ -144,40 +145,65 @@ static void layout_is_tight_aligned_and_representable(void **state) {
             uint64_t bytes = h.header_size + sizes[s], length = length_of(&h);
             assert_int_equal(h.header_size % 16, 0);
             assert_true(h.header_size >= record_table_offset(keys[k]) + 8 * frames_of(sizes[s]));
-            uint64_t align = length >= RECORD_BLOCK_ALIGNED_BYTES ? BLOCK_BYTES : 16;
+            uint64_t align = length >= RECORD_LARGE_BYTES ? UNIT_BYTES : 16;
             assert_int_equal(h.header_size % align, 0);
             assert_true(h.header_size < record_table_offset(keys[k]) + 8 * frames_of(sizes[s]) + align);
             assert_true(h.header_size <= RECORD_HEADER_MAX);
             assert_true(length >= bytes);
             assert_int_equal(length_round(h.units), h.units);
-            if (length >= RECORD_BLOCK_ALIGNED_BYTES) {
-                assert_int_equal(length % BLOCK_BYTES, 0);
-                assert_true(length - bytes < BLOCK_BYTES + bytes / 8192);
-            } else {
-                assert_true(length - bytes < UNIT_BYTES);
-            }
+            assert_true(length - bytes < UNIT_BYTES + bytes / 16384);
             assert_int_equal(h.frame_shift, sizes[s] == 0 ? 0 : FRAME_SHIFT);
         }
     }
 }
 
-static void a_record_just_below_64_kib_is_not_rounded_to_blocks(void **state) {
+static void from_64_kib_on_the_payload_begins_on_a_unit(void **state) {
     (void)state;
     record_header h = make(RECORD_PUT, 8, 65536 - 96 - 64);
+    assert_int_equal(h.header_size, 96);
     assert_int_equal(length_of(&h), 65536 - 64);
-    h = make(RECORD_PUT, 8, 65536 - 96 - 63); /* rounds to 64 KiB, so its payload begins on a block */
-    assert_int_equal(length_of(&h), 65536 + 4096);
-    h = make(RECORD_PUT, 8, 65536 - 96 + 1);
-    assert_int_equal(length_of(&h), 65536 + 4096);
+    h = make(RECORD_PUT, 8, 65536 - 96 - 63); /* rounds to 64 KiB */
+    assert_int_equal(h.header_size, 128);
+    assert_int_equal(length_of(&h), 65536);
+    h = make(RECORD_PUT, 8, 65536);
+    assert_int_equal(h.header_size, 128);
+    assert_int_equal(length_of(&h), 65536 + 128);
 }
 
-static void long_records_are_aligned_to_blocks(void **state) {
+/* The header size and length that earlier builds gave a record, and no others. */
+static void large_records_of_earlier_builds_on_blocks_are_valid(void **state) {
     (void)state;
-    assert_int_equal(record_align(4160, 2), 4160);
-    assert_int_equal(record_align(4161, 2), 4224);
-    assert_int_equal(record_align(4160, 1023), 4160);
-    assert_int_equal(record_align(4160, 1024), 8192);
-    assert_int_equal(record_align(8192, 1024), 8192);
+    const uint64_t sizes[] = {65536 - 96 - 63, 65536, 65537, 1 << 20, (16 << 20) + 1, RECORD_PAYLOAD_MAX};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        record_header h = make(RECORD_PUT, 20, sizes[i]), d;
+        earlier_layout(&h);
+        assert_int_equal(h.header_size % BLOCK_BYTES, 0);
+        assert_int_equal(length_of(&h) % BLOCK_BYTES, 0);
+        uint8_t *bytes = encode(&h);
+        assert_int_equal(record_decode(&d, bytes, h.header_size, length_of(&h), SEED), RECORD_VALID);
+        assert_true(same(&d, &h));
+        le64_put(bytes + 24, h.units + BLOCK_BYTES / UNIT_BYTES);
+        reseal(bytes, h.header_size);
+        assert_int_equal(record_decode(&d, bytes, h.header_size, UINT64_MAX, SEED), RECORD_INVALID);
+        free(bytes);
+    }
+    record_header small = make(RECORD_PUT, 20, 1000), d;
+    uint8_t bytes[BLOCK_BYTES] = {0};
+    uint8_t *encoded = encode(&small);
+    memcpy(bytes, encoded, small.header_size);
+    le32_put(bytes + 16, BLOCK_BYTES); /* a small one never had a block to itself */
+    le64_put(bytes + 24, 2 * BLOCK_BYTES / UNIT_BYTES);
+    reseal(bytes, BLOCK_BYTES);
+    assert_int_equal(record_decode(&d, bytes, BLOCK_BYTES, 2 * BLOCK_BYTES, SEED), RECORD_INVALID);
+    free(encoded);
+}
+
+static void the_form_of_a_record_follows_from_place_and_length(void **state) {
+    (void)state;
+    assert_int_equal(record_form_of(8192, 1023), RECORD_SMALL);
+    assert_int_equal(record_form_of(8192, 1024), RECORD_ON_BLOCK);
+    assert_int_equal(record_form_of(8192, 1025), RECORD_ON_UNIT);
+    assert_int_equal(record_form_of(8192 + 64, 1024), RECORD_ON_UNIT);
 }
 
 static void every_type_comes_back_as_it_was(void **state) {
@@ -249,7 +275,7 @@ static void a_skip_comes_back_as_it_was(void **state) {
     (void)state;
     uint8_t bytes[RECORD_SKIP_HEADER_BYTES];
     record_header d;
-    record_encode_skip(bytes, 63, 9, 4, SEED);
+    earlier_skip(bytes, 63, 9, 4, SEED);
     assert_int_equal(record_decode(&d, bytes, sizeof bytes, 63 * 64, SEED), RECORD_VALID);
     assert_int_equal(d.type, RECORD_SKIP);
     assert_int_equal(d.units, 63);
@@ -324,7 +350,7 @@ static void every_flipped_bit_makes_a_header_invalid(void **state) {
         free(bytes);
     }
     uint8_t skip[RECORD_SKIP_HEADER_BYTES];
-    record_encode_skip(skip, 7, 9, 4, SEED);
+    earlier_skip(skip, 7, 9, 4, SEED);
     for (size_t bit = 0; bit < sizeof skip * 8; bit++) {
         skip[bit / 8] ^= (uint8_t)(1u << bit % 8);
         assert_int_equal(decode_fully(skip, sizeof skip, (uint64_t)1 << 40), RECORD_INVALID);
@@ -441,7 +467,7 @@ static void a_skip_with_other_fields_is_invalid(void **state) {
                           {56, 8, 1},  {48, 8, 10}, {24, 8, UINT64_MAX}, {24, 8, (uint64_t)1 << 58}};
     for (size_t i = 0; i < sizeof pokes / sizeof *pokes; i++) {
         uint8_t bytes[80] = {0}, value[8];
-        record_encode_skip(bytes, 7, 9, 4, SEED);
+        earlier_skip(bytes, 7, 9, 4, SEED);
         le64_put(value, pokes[i].value);
         memcpy(bytes + pokes[i].at, value, pokes[i].size);
         uint32_t header_size = le32_get(bytes + 16);
@@ -490,8 +516,9 @@ static void random_headers_under_a_right_checksum_are_never_trusted_too_far(void
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(layout_is_tight_aligned_and_representable),
-        cmocka_unit_test(a_record_just_below_64_kib_is_not_rounded_to_blocks),
-        cmocka_unit_test(long_records_are_aligned_to_blocks),
+        cmocka_unit_test(from_64_kib_on_the_payload_begins_on_a_unit),
+        cmocka_unit_test(large_records_of_earlier_builds_on_blocks_are_valid),
+        cmocka_unit_test(the_form_of_a_record_follows_from_place_and_length),
         cmocka_unit_test(every_type_comes_back_as_it_was),
         cmocka_unit_test(records_of_every_feature_come_back_as_they_were),
         cmocka_unit_test(the_numbers_stand_behind_the_frame_table_in_their_order),
