@@ -44,6 +44,13 @@ static int write_zeros(os_file *file, uint64_t from, uint64_t to) {
     return 0;
 }
 
+struct iovec ahead_rest(const segment *s, uint64_t end) {
+    uint64_t to = round_up(end, AHEAD_STEP_MIN);
+    _Static_assert(AHEAD_STEP_MIN <= ZEROS_BYTES, "the rest is one piece");
+    if (end <= s->written || to > s->target) return (struct iovec){0};
+    return (struct iovec){zeros, to - end};
+}
+
 bool ahead_zeros(os_dir *dir, segment *s, os_file *file, uint64_t end, uint64_t from, uint64_t to) {
     if (is_room(dir, to - from)) {
         s->written = to; /* or a part of it, which is cut off */

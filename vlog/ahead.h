@@ -35,6 +35,11 @@ void ahead_learn(ahead *a, uint64_t appended);
  * what could not be written is cut off. Append lock held. */
 void ahead_write(ahead *a, os_dir *dir, segment *s, os_file *file, uint64_t end);
 
+/* Zeros that the write of records up to `end` takes along, to the next multiple of AHEAD_STEP_MIN: pages that the page
+ * cache gets at once it keeps as a large one, which costs a fraction of many small ones. For where much comes between
+ * two syncs. Nothing where blocks are ahead already, or at the end of the segment. Append lock held. */
+struct iovec ahead_rest(const segment *s, uint64_t end);
+
 /* Zeros from `from` to `to`, behind `end`, where the records end. False: there is not enough room on the disk, and the
  * file is cut to `end`. Append lock held. */
 bool ahead_zeros(os_dir *dir, segment *s, os_file *file, uint64_t end, uint64_t from, uint64_t to);

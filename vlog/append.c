@@ -122,7 +122,22 @@ static bool group_takes(const vlog *log, const group *g, const append_request *q
            (q->features & ~atomic_load(&log->features)) == 0 && vlog_has_room(log, g->end, q->header.units);
 }
 
-static int group_write(vlog *log, const group *g, cairn_error *error) {
+/* At the segment's end, with zeros behind where they make it cheaper; where there is no room for them, without. */
+static int write_pieces(vlog *log, group *g, os_file *file, uint64_t at, uint64_t unsynced) {
+    segment *s = log->active;
+    struct iovec rest = {0};
+    if (unsynced >= MAPPED_AFTER_BYTES && g->pieces < OS_PIECES_MAX) rest = ahead_rest(s, g->end);
+    if (rest.iov_len > 0) {
+        g->iov[g->pieces] = rest;
+        s->written = g->end + rest.iov_len; /* or a part of it, which is cut off */
+        int rc = os_file_writev(file, g->iov, g->pieces + 1, at);
+        if (rc != -ENOSPC && rc != -EDQUOT) return rc;
+        ahead_cut(s, file, at);
+    }
+    return os_file_writev(file, g->iov, g->pieces, at);
+}
+
+static int group_write(vlog *log, group *g, cairn_error *error) {
     os_file *file = NULL;
     if (footer_builder_reserve(&log->builder, g->count) != CAIRN_OK) {
         return status_set(error, CAIRN_NO_MEMORY, "no memory for the footer");
@@ -133,7 +148,7 @@ static int group_write(vlog *log, const group *g, cairn_error *error) {
     if (mapped_append_write(&log->mapped, log->options.dir, log->active, file, g->iov, g->pieces, g->end - at,
                             unsynced))
         return CAIRN_OK;
-    int os_rc = os_file_writev(file, g->iov, g->pieces, at);
+    int os_rc = write_pieces(log, g, file, at, unsynced);
     if (os_rc != 0) return cut_back(log, file, os_rc, error);
     ahead_write(&log->ahead, log->options.dir, log->active, file, g->end);
     return CAIRN_OK;

@@ -16,7 +16,7 @@
 
 #include "vlog/ahead.h"
 
-#define MAPPED_BYTES_MAX ((uint64_t)48 << 10)  /* of one append: a longer one costs no more as a write */
+#define MAPPED_BYTES_MAX ((uint64_t)12 << 10)  /* of one append: a longer one costs less as a write (ahead_rest) */
 #define MAPPED_STEP_BYTES ((uint64_t)64 << 10) /* zeros at a time, which one append waits for */
 /* Since the last sync, before it begins. A sync writes what is ready and not used as well, and the page that a record
  * is then copied into once more: 100 KiB on the average, which is little only where much comes between two syncs. */
