@@ -65,8 +65,8 @@ static inline uint64_t record_content_size(const record_header *h) {
 /* Bytes of an entry of the frame table: checksum, and with a codec the stored length. */
 static inline size_t record_table_step(uint8_t codec) { return codec == CODEC_RAW ? 8 : 12; }
 
-/* The payload of a large record begins on a unit: a copy whose source lies across two lines of the processor's cache
- * each time costs up to twice as much. Builds before FEATURE_ON_UNITS had each of them, and its payload, on a block. */
+/* The payload of a large record begins on a unit, a line of the processor's cache (bench/NOTES.md). Builds before
+ * FEATURE_ON_UNITS had each of them, and its payload, on a block. */
 typedef enum record_form { RECORD_SMALL, RECORD_ON_UNIT, RECORD_ON_BLOCK } record_form;
 
 /* As far as place and length tell: what lies like one on a block is taken for one. */
