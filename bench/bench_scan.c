@@ -22,6 +22,7 @@
  *   all        the whole store
  *   range      1,000 keys between two bounds, anywhere
  *   prefix     the 100 keys of a user
+ *   first      the same once, of a store that was just opened, cold: a listing that somebody waits for
  *   like a%    user/H%/img-____42.jpg, once for each hexadecimal digit H: together they walk the whole store, and that
  *              is what is counted. The others walk between the same bounds, and match with scan_like.c.
  *   like %a%   %/img-____42%, likewise
@@ -112,8 +113,8 @@ static void fill_table(const plan *p) {
 
 /* ---- What is asked ---- */
 
-typedef enum kind { ALL, RANGE, PREFIX, LIKE_PREFIX, LIKE_ANY, KINDS } kind;
-static const char *const kind_names[KINDS] = {"all", "range", "prefix", "like a%", "like %a%"};
+typedef enum kind { ALL, RANGE, PREFIX, FIRST, LIKE_PREFIX, LIKE_ANY, KINDS } kind;
+static const char *const kind_names[KINDS] = {"all", "range", "prefix", "first", "like a%", "like %a%"};
 
 typedef struct row {
     kind kind;
@@ -123,7 +124,7 @@ typedef struct row {
 static uint64_t range_keys(const plan *p) { return p->keys.count < RANGE_KEYS ? p->keys.count : RANGE_KEYS; }
 
 static uint64_t query_count(const plan *p, const row *r) {
-    if (r->kind == ALL || r->kind == LIKE_ANY) return 1;
+    if (r->kind == ALL || r->kind == FIRST || r->kind == LIKE_ANY) return 1;
     if (r->kind == LIKE_PREFIX) return 16;
     uint64_t of_each = r->kind == RANGE ? range_keys(p) : SCAN_KEYS_A_USER;
     uint64_t count = p->keys.count / of_each / (r->cold ? COLD_PART : 1);
@@ -132,7 +133,7 @@ static uint64_t query_count(const plan *p, const row *r) {
 
 static uint64_t looked_at(const plan *p, const row *r) {
     if (r->kind == RANGE) return query_count(p, r) * range_keys(p);
-    if (r->kind == PREFIX) return query_count(p, r) * SCAN_KEYS_A_USER;
+    if (r->kind == PREFIX || r->kind == FIRST) return query_count(p, r) * SCAN_KEYS_A_USER;
     return p->keys.count;
 }
 
@@ -170,9 +171,9 @@ static void ask_like_any(scan_query *q) { q->like_size = (size_t)snprintf(q->lik
 
 static void ask(scan_query *q, const plan *p, const row *r, uint64_t i, uint64_t *seed) {
     *q = (scan_query){.reverse = r->reverse, .values = r->values};
-    q->is_long = r->kind != RANGE && r->kind != PREFIX;
+    q->is_long = r->kind != RANGE && r->kind != PREFIX && r->kind != FIRST;
     if (r->kind == RANGE) ask_range(q, p, seed);
-    if (r->kind == PREFIX) ask_prefix(q, p, seed);
+    if (r->kind == PREFIX || r->kind == FIRST) ask_prefix(q, p, seed);
     if (r->kind == LIKE_PREFIX) ask_like_prefix(q, i);
     if (r->kind == LIKE_ANY) ask_like_any(q);
 }
@@ -284,6 +285,7 @@ static size_t rows_of(const plan *p, bool cold, row *rows) {
     size_t count = 0;
     for (int values = 0; values <= (p->values ? 1 : 0); values++) {
         for (int k = 0; k < KINDS; k++) {
+            if (k == FIRST && !cold) continue;
             if (p->values && (values ? k >= LIKE_PREFIX : k != ALL)) continue;
             for (int reverse = 0; reverse <= 1; reverse++) {
                 rows[count++] = (row){.kind = (kind)k, .values = values != 0, .reverse = reverse != 0, .cold = cold};

@@ -42,7 +42,7 @@ typedef struct segment {
     bool alternate;         /* fixed: the other name, see segment_name_of */
     bool punched;           /* the append lock */
     bool holes_made;        /* whoever compacts, one at a time: this handle has punched all that its footer lists */
-    uint64_t kept, gaps;    /* fixed: of a compacted one, bytes of tombstones, and of SKIPs */
+    uint64_t kept, gaps;    /* fixed: of a compacted one, bytes of tombstones, and of SKIPs (of earlier builds) */
     uint32_t state;         /* SEGMENT_OPEN, SEGMENT_SEALED */
     bool synced;            /* open, full, and everything in it is synced: may be sealed in the manifest */
     _Atomic uint64_t end;   /* offset behind the last record */

@@ -58,8 +58,15 @@ static void noted_hint(os_file *file, uint64_t offset, uint64_t size) {
     asked.hinted = offset;
 }
 
+static uint64_t machine_bytes; /* of memory, of a machine that the test makes up; 0: this one's */
+
+uint64_t __real_os_memory_bytes(void);
+uint64_t __wrap_os_memory_bytes(void);
+uint64_t __wrap_os_memory_bytes(void) { return machine_bytes != 0 ? machine_bytes : __real_os_memory_bytes(); }
+
 static int setup(void **state) {
     static os table;
+    machine_bytes = 0;
     if (box_setup(state) != 0) return 1;
     box *b = *state;
     table = os_posix_with(&(os){.file_readv_now = noted_read_now, .file_will_need = noted_hint});
@@ -156,6 +163,19 @@ static void who_reads_short_records_for_long_gets_the_log_by_its_pieces(void **s
     assert_in_range(asked.first_piece, log_bytes / A_FAR_RECORD - 2, log_bytes / A_FAR_RECORD + 2);
     assert_int_equal(asked.pieces, asked.hints);
     assert_int_equal(asked.hints, KEYS - asked.first_piece + 1);
+}
+
+static void of_a_log_that_does_not_fit_a_quarter_of_the_memory_no_pieces_are_read(void **state) {
+    const box *b = *state;
+    fill(b->store, KEYS, VALUE_BYTES);
+    uint64_t log_bytes = stats_of(b->store).live_bytes;
+    machine_bytes = 4 * log_bytes - 4 * PIECE_BYTES;
+    assert_int_equal(list(b->store, NULL, true, VALUE_BYTES), KEYS);
+    assert_int_equal(asked.pieces, 0);
+    machine_bytes = 4 * log_bytes + 4 * PIECE_BYTES;
+    forget_asked();
+    assert_int_equal(list(b->store, NULL, true, VALUE_BYTES), KEYS);
+    assert_true(asked.pieces > 0);
 }
 
 static void who_reads_long_records_does_not(void **state) {
@@ -289,6 +309,7 @@ int main(void) {
         TEST(a_long_record_is_asked_for_whole_before_it_is_looked_at),
         TEST(bytes_bound_how_far_it_goes_ahead),
         TEST(who_reads_short_records_for_long_gets_the_log_by_its_pieces),
+        TEST(of_a_log_that_does_not_fit_a_quarter_of_the_memory_no_pieces_are_read),
         TEST(who_reads_long_records_does_not),
         TEST(of_what_is_in_memory_one_of_sixteen_is_asked_about),
         TEST(keys_alone_are_not_asked_about),
