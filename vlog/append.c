@@ -132,6 +132,7 @@ static int write_pieces(vlog *log, group *g, os_file *file, uint64_t at, uint64_
         s->written = g->end + rest.iov_len; /* or a part of it, which is cut off */
         int rc = os_file_writev(file, g->iov, g->pieces + 1, at);
         if (rc != -ENOSPC && rc != -EDQUOT) return rc;
+        mapped_append_end(&log->mapped);
         ahead_cut(s, file, at);
     }
     return os_file_writev(file, g->iov, g->pieces, at);

@@ -189,7 +189,6 @@ static void copies_need_no_blocks_of_their_own(void **state) {
     for (unsigned i = 0; i < LARGE; i++) {
         if (i != 4 && i != 5) delete_large(b, i);
     }
-    b->options.segment_bytes = 2 * SIM_BOX_SEGMENT_BYTES;
     vlog_give_up_holes(b->store->log);
     cairn_compact_result r = compact(b, true);
     assert_true(r.bytes_moved >= 2 * LARGE_SIZE && r.bytes_moved < 3 * LARGE_SIZE);

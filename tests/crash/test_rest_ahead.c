@@ -111,15 +111,22 @@ static void where_they_find_no_room_the_value_is_put_without(void **state) {
     unsigned count = put_enough(b);
     const int no_room[] = {-ENOSPC, -EDQUOT};
     for (unsigned i = 0; i < 2; i++) {
+        put_small(b, 20 * i, 20 * i + 20); /* into a mapping of zeros, of which some are left */
+        assert_true(zeros_ahead(b) >= BLOCK_BYTES);
+        with_zeros = 0;
         refusal = no_room[i];
         put_bulk(b, "a", count, count + 1);
+        assert_int_equal(with_zeros, 0);
         assert_true(zeros_ahead(b) < BLOCK_BYTES);
+        refusal = 0;
         count++;
     }
-    assert_int_equal(with_zeros, 0);
+    put_small(b, 40, 60);
     expect_bulk(b, "a", 0, count);
+    expect_small(b, 0, 60);
     sim_box_kill(b);
     expect_bulk(b, "a", 0, count);
+    expect_small(b, 0, 60);
     assert_int_equal(verify_damage(b->store), 0);
 }
 
