@@ -270,8 +270,7 @@ static manifest_segment row_of(const segment *s) {
                               .end_place = s->end_place,
                               .lowest_version = s->lowest_version,
                               .record_end = atomic_load(&s->end),
-                              .kept = s->kept,
-                              .gaps = s->gaps};
+                              .kept = s->kept};
 }
 
 /* Manifest lock held. */

@@ -52,8 +52,10 @@ uint64_t file_seed(uint64_t salt, uint64_t id, uint64_t generation) {
 
 /* What header size and length are multiples of. Rounding to a representable length keeps a multiple of a block one: its
  * step is a power of two, either no more than a block, and nothing changes, or a whole number of blocks. */
-static const uint64_t header_step[] = {16, UNIT_BYTES, BLOCK_BYTES};
-static const uint64_t length_step[] = {UNIT_BYTES, UNIT_BYTES, BLOCK_BYTES};
+static const uint64_t header_step[] = {
+    [RECORD_SMALL] = 16, [RECORD_ON_UNIT] = UNIT_BYTES, [RECORD_ON_BLOCK] = BLOCK_BYTES};
+static const uint64_t length_step[] = {
+    [RECORD_SMALL] = UNIT_BYTES, [RECORD_ON_UNIT] = UNIT_BYTES, [RECORD_ON_BLOCK] = BLOCK_BYTES};
 
 record_form record_form_of(uint64_t offset, uint64_t units) {
     if (units < LARGE_UNITS) return RECORD_SMALL;

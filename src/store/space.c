@@ -231,7 +231,7 @@ static void choose(victims *v, size_t i) {
     v->list[v->count++] = chosen;
 }
 
-/* Whether there is more dead in it than what fills up to a block, which a copy would need as well. */
+/* Whether more is dead in it than the SKIPs of earlier builds, for which alone nothing is copied. */
 static bool has_garbage(cairn *store, const vlog_space *s, uint64_t garbage) {
     uint64_t gaps = 0;
     entry_cursor c;
